@@ -1,0 +1,33 @@
+// The translation mode: every property of the CPU that emitted code bakes in. Two executions of the same bytes share
+// a translation only if their keys are equal. Twelve bits, because the code TLB keeps the key in the low bits of its
+// tags, beside the linear page address. Recomputed by Vcpu.StateChanged after anything that may alter it.
+
+namespace Lhype.Cpu;
+
+/// <summary>Bits of the translation mode.</summary>
+public static class ModeKey
+{
+    /// <summary>CPL is 3: memory accesses use the user TLBs and privileged instructions trap.</summary>
+    public const uint User = 1 << 0;
+    /// <summary>CPL is not 0, or IOPL/VM rules make CLI, STI, PUSHF and POPF more than a flag update.</summary>
+    public const uint TrapFlags = 1 << 1;
+    /// <summary>CS.D is set: 32-bit default operand and address size.</summary>
+    public const uint Code32 = 1 << 2;
+    /// <summary>CS, DS, ES and SS are all flat: base 0, limit 4 GiB, usable, SS.B set, data segments writable, and
+    /// the CPU is in protected mode. When clear, every memory access and control transfer goes through C#.</summary>
+    public const uint Flat = 1 << 3;
+    /// <summary>FS is usable, writable and spans 4 GiB (any base).</summary>
+    public const uint FsOpen = 1 << 4;
+    /// <summary>GS is usable, writable and spans 4 GiB (any base).</summary>
+    public const uint GsOpen = 1 << 5;
+    /// <summary>CR0.EM or CR0.TS: x87 and MMX instructions trap.</summary>
+    public const uint TrapX87 = 1 << 6;
+    /// <summary>CR0.EM or CR0.TS set, or CR4.OSFXSR clear: SSE instructions trap.</summary>
+    public const uint TrapSse = 1 << 7;
+    /// <summary>EFLAGS.TF, or code breakpoints in DR7: one instruction per block, no chaining.</summary>
+    public const uint SingleStep = 1 << 8;
+    /// <summary>Reserved for 64-bit code.</summary>
+    public const uint Long = 1 << 9;
+    /// <summary>All bits in use.</summary>
+    public const uint Mask = 0xFFF;
+}
