@@ -128,3 +128,13 @@ public struct EngineStatistics
     /// <summary>Host signals taken by emitted code.</summary>
     public ulong HostSignals;
 }
+
+/// <summary>A way to run guest code: the translator, later /dev/kvm.</summary>
+public interface IEngine
+{
+    /// <summary>Name for the start line and <c>--engine</c>.</summary>
+    string Name { get; }
+
+    /// <summary>Makes a vCPU in its RESET state. Throws LhypeException if the host lacks something.</summary>
+    IVcpu CreateVcpu(Lhype.Host.GuestRam ram, ICpuBus bus, Architecture.CpuModel model);
+}
