@@ -1,0 +1,183 @@
+// The settled configuration of one machine: everything the options of `lhype run` say, after names were looked up and
+// defaults filled in. Filled by the command line (or read back from --config), printed by --dry-run, and the only
+// thing MachineBuilder takes decisions from.
+
+using System;
+using System.Collections.Generic;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Lhype.Host;
+
+namespace Lhype.Machine;
+
+/// <summary>The board to build (<c>--machine</c>).</summary>
+public enum BoardKind
+{
+    /// <summary>A PC: PIC, PIT, RTC, APICs, ACPI, PCI.</summary>
+    Pc,
+    /// <summary>The hypercall machine of the Lhype guest interface.</summary>
+    Lhype,
+}
+
+/// <summary>The engine to run the guest with (<c>--engine</c>).</summary>
+public enum EngineKind
+{
+    /// <summary>The best one this host offers.</summary>
+    Auto,
+    /// <summary>Same-ISA binary translation.</summary>
+    Translator,
+    /// <summary>Hardware virtualisation through /dev/kvm.</summary>
+    Kvm,
+}
+
+/// <summary>What a network card is connected to (<c>--net</c>).</summary>
+public enum NetworkKind
+{
+    /// <summary>Nothing: no card.</summary>
+    None,
+    /// <summary>Address translation in user space.</summary>
+    User,
+    /// <summary>A hub shared by all guests that name the same file.</summary>
+    Hub,
+    /// <summary>A tap interface of the host.</summary>
+    Tap,
+}
+
+/// <summary>One <c>--disk</c>.</summary>
+public sealed record DiskConfig
+{
+    /// <summary>The raw image file.</summary>
+    public required string File { get; init; }
+
+    /// <summary>The guest may not write.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>What the guest sees as the disk's serial number (virtio-blk device ID, at most 20 bytes).</summary>
+    public string? Id { get; init; }
+}
+
+/// <summary>One <c>--net</c>.</summary>
+public sealed record NetworkConfig
+{
+    /// <summary>What the card is connected to.</summary>
+    public NetworkKind Kind { get; init; }
+
+    /// <summary>The hub file, or the name of the tap interface.</summary>
+    public string? Target { get; init; }
+
+    /// <summary>Forwarded ports of <c>user</c>, each as written: <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
+    public IReadOnlyList<string> HostForwards { get; init; } = [];
+}
+
+/// <summary>The settled configuration of one machine.</summary>
+public sealed record MachineConfig
+{
+    /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: the tool's own terminal.</summary>
+    public const string Stdio = "stdio";
+
+    /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: not connected.</summary>
+    public const string NotConnected = "none";
+
+    /// <summary>Value of <see cref="Console"/>: the domain's console socket.</summary>
+    public const string Socket = "socket";
+
+    /// <summary>Memory when <c>--memory</c> is not given, in bytes.</summary>
+    public const ulong DefaultMemoryBytes = 256UL << 20;
+
+    /// <summary>Domain name.</summary>
+    public string Name { get; init; } = "";
+
+    /// <summary>Kernel file; its type is found from its content.</summary>
+    public required string Kernel { get; init; }
+
+    /// <summary>Initial ram disks, given to the guest as one, in this order.</summary>
+    public IReadOnlyList<string> Initrds { get; init; } = [];
+
+    /// <summary>The user's kernel arguments (<c>--append</c> and those after <c>--</c>).</summary>
+    public string Append { get; init; } = "";
+
+    /// <summary>False with <c>--no-auto-cmdline</c>: the guest gets <see cref="Append"/> and nothing else.</summary>
+    public bool AutoCommandLine { get; init; } = true;
+
+    /// <summary>Guest RAM in bytes, a multiple of 4096.</summary>
+    public ulong MemoryBytes { get; init; } = DefaultMemoryBytes;
+
+    /// <summary>Number of virtual CPUs.</summary>
+    public int Cpus { get; init; } = 1;
+
+    /// <summary>Disks in the order the guest sees them.</summary>
+    public IReadOnlyList<DiskConfig> Disks { get; init; } = [];
+
+    /// <summary>Disk writes go to a temporary overlay that is dropped at the end.</summary>
+    public bool Snapshot { get; init; }
+
+    /// <summary>Network cards.</summary>
+    public IReadOnlyList<NetworkConfig> Networks { get; init; } = [];
+
+    /// <summary>Name of the CPU model the guest's CPUID shows.</summary>
+    public string Cpu { get; init; } = "base";
+
+    /// <summary>The board; null: found from the kernel.</summary>
+    public BoardKind? Machine { get; init; }
+
+    /// <summary>The engine.</summary>
+    public EngineKind Engine { get; init; }
+
+    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file to
+    /// write.</summary>
+    public string Serial { get; init; } = Stdio;
+
+    /// <summary>Where the virtio console goes: <see cref="Stdio"/>, <see cref="Socket"/> or
+    /// <see cref="NotConnected"/> (no such device).</summary>
+    public string Console { get; init; } = NotConnected;
+
+    /// <summary>Port 0xF4 ends the machine with status (value &lt;&lt; 1) | 1.</summary>
+    public bool DebugExit { get; init; }
+
+    /// <summary>A reset asked for by the guest ends the machine instead of restarting it.</summary>
+    public bool NoReboot { get; init; }
+
+    /// <summary>Stop and fail after this many seconds; 0: never.</summary>
+    public double TimeoutSeconds { get; init; }
+
+    /// <summary>Print counters to standard error at the end.</summary>
+    public bool Statistics { get; init; }
+
+    /// <summary>How much the tool says: -1 with <c>-q</c>, 1 with <c>-v</c>.</summary>
+    public int Verbosity { get; init; }
+
+    /// <summary>This configuration as the JSON of <c>--dry-run</c>.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, MachineConfigJson.Default.MachineConfig);
+
+    /// <summary>Reads what <see cref="ToJson"/> wrote; <paramref name="source"/> names the file in errors. Throws
+    /// <see cref="LhypeException"/> for anything that is not such a configuration.</summary>
+    public static MachineConfig FromJson(string json, string source)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, MachineConfigJson.Default.MachineConfig)
+                ?? throw new LhypeException($"{source} holds no configuration; write one with --dry-run.");
+        }
+        catch (JsonException error)
+        {
+            throw new LhypeException(
+                $"{source} is not a configuration as printed by --dry-run: {FirstSentence(error.Message)}", error);
+        }
+    }
+
+    private static string FirstSentence(string message)
+    {
+        int end = message.IndexOf(". ", StringComparison.Ordinal);
+        return end < 0 ? message : message[..(end + 1)];
+    }
+}
+
+/// <summary>Serialisation code for <see cref="MachineConfig"/>, generated at build time (no reflection under AOT).</summary>
+[JsonSourceGenerationOptions(
+    WriteIndented = true,
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    UseStringEnumConverter = true,
+    RespectNullableAnnotations = true,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(MachineConfig))]
+internal sealed partial class MachineConfigJson : JsonSerializerContext;
