@@ -1,0 +1,30 @@
+// How the guest tests find and start the published binary: they know Lhype only as a user does, by its command line.
+
+using System;
+using System.IO;
+
+namespace Lhype.GuestTests;
+
+/// <summary>Where the binary under test is.</summary>
+internal static class GuestProgram
+{
+    /// <summary>Path of the binary: LHYPE_BINARY (set by ./do), or ./lhype of this source tree.</summary>
+    public static string Path { get; } = Find();
+
+    private static string Find()
+    {
+        string? given = Environment.GetEnvironmentVariable("LHYPE_BINARY");
+        if (!string.IsNullOrEmpty(given))
+        {
+            return given;
+        }
+
+        DirectoryInfo? directory = new(AppContext.BaseDirectory);
+        while (directory is not null && !File.Exists(System.IO.Path.Combine(directory.FullName, "Lhype.slnx")))
+        {
+            directory = directory.Parent;
+        }
+
+        return System.IO.Path.Combine(directory!.FullName, "lhype");
+    }
+}
