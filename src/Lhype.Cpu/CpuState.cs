@@ -134,6 +134,7 @@ public unsafe struct CpuState
         internal const int BounceLinear = 0x348;
         internal const int NativeCount = 0x350;
         internal const int BudgetStart = 0x358;
+        internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
         internal const int Xmm = 0x400;
         internal const int FxArea = 0x800;
@@ -250,6 +251,8 @@ public unsafe struct CpuState
     /// <summary>Guest instructions run so far (exact at exits).</summary>
     [FieldOffset(Offset.NativeCount)] public ulong InstructionCount;
     [FieldOffset(Offset.BudgetStart)] internal int BudgetStart;
+    /// <summary>Non-zero while the bus asserts INTR: STI and POPF then leave the block soon.</summary>
+    [FieldOffset(Offset.InterruptWaiting)] internal uint InterruptWaiting;
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];

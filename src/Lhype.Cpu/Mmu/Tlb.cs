@@ -1,0 +1,181 @@
+// Filling and flushing the software TLBs of LinearMemory. A CR3 load must cost what the last address space used, not
+// what the tables could hold, so every fill is logged and a flush undoes the log; global translations have a log of
+// their own.
+
+using System;
+using System.Runtime.CompilerServices;
+
+namespace Lhype.Cpu.Mmu;
+
+/// <summary>Byte offsets (in CpuState) of TLB entries filled since the last flush.</summary>
+internal sealed class TlbLog
+{
+    private readonly int[] _offsets = new int[8192];
+
+    internal int Count { get; set; }
+
+    internal bool Full => Count == _offsets.Length;
+
+    internal ReadOnlySpan<int> Entries => _offsets.AsSpan(0, Count);
+
+    internal void Add(int offset) => _offsets[Count++] = offset;
+}
+
+public sealed unsafe partial class LinearMemory
+{
+    /// <summary>Forgets every translation (CR0.PG, CR4 paging bits changed; or CR3 load without PGE).</summary>
+    public void FlushAll()
+    {
+        FlushNonGlobal();
+        Undo(_globalLog);
+        Array.Clear(_largeRegions);
+    }
+
+    /// <summary>Forgets every translation that is not global (CR3 load).</summary>
+    public void FlushNonGlobal()
+    {
+        Flushes++;
+        Epoch++;
+        Undo(_localLog);
+    }
+
+    /// <summary>Forgets one page, global or not (INVLPG; SDM vol. 3, 4.10.4.1). A page that was mapped large loses
+    /// all its 4 KiB pieces.</summary>
+    public void FlushPage(ulong linear)
+    {
+        Epoch++;
+        linear = Wrap(linear);
+        ulong region = (linear >> 21) & 2047;
+        if ((_largeRegions[region >> 6] >> (int)(region & 63) & 1) != 0)
+        {
+            FlushAll();
+            return;
+        }
+
+        ulong page = linear & PageMask;
+        for (int table = 0; table < 4; table++)
+        {
+            TlbEntry* entry = (TlbEntry*)((byte*)_state + CpuState.Offset.Tlb) + (table * CpuState.TlbEntries)
+                + ((linear >> 12) & (CpuState.TlbEntries - 1));
+            if (entry->Tag == page)
+            {
+                entry->Tag = ulong.MaxValue;
+            }
+        }
+
+        CodeTlbEntry* code = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        if ((code->Tag & PageMask) == page)
+        {
+            code->Tag = ulong.MaxValue;
+            code->Stamp = 0;
+        }
+    }
+
+    /// <summary>Enters a code page into the code TLB.</summary>
+    internal void FillCode(ulong linearPage, uint modeKey, bool global, bool large, ulong table, uint stamp)
+    {
+        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + ((linearPage >> 12) & (CpuState.CodeTlbEntries - 1));
+        Log(global, large, linearPage, (int)((byte*)entry - (byte*)_state));
+        entry->Tag = linearPage | modeKey;
+        entry->Table = table;
+        entry->Stamp = stamp;
+    }
+
+    /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
+    internal void DropCodeEntries()
+    {
+        Epoch++;
+        CodeTlbEntry* entries = CpuState.CodeTlb(_state);
+        for (int i = 0; i < CpuState.CodeTlbEntries; i++)
+        {
+            entries[i].Tag = ulong.MaxValue;
+            entries[i].Stamp = 0;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool TryFill(ulong linear, bool write, bool user, out ulong gpa)
+    {
+        Misses++;
+        if (!PageWalk.TryTranslate(_state, _ram, linear, write ? AccessKind.Write : AccessKind.Read, user,
+            out PageTranslation translation))
+        {
+            gpa = 0;
+            return false;
+        }
+
+        gpa = translation.PageGpa | (linear & 4095);
+        if (!_ram.IsRamPage(gpa))
+        {
+            return true;
+        }
+
+        Install(linear & PageMask, translation, write: false, user);
+        if (translation.WriteReady && _codePages[gpa >> 12] == 0)
+        {
+            Install(linear & PageMask, translation, write: true, user);
+        }
+
+        return true;
+    }
+
+    private void Install(ulong page, in PageTranslation translation, bool write, bool user)
+    {
+        TlbEntry* entry = CpuState.DataTlb(_state, user, write) + ((page >> 12) & (CpuState.TlbEntries - 1));
+        Log(translation.Global, translation.Large, page, (int)((byte*)entry - (byte*)_state));
+        entry->Tag = page;
+        entry->Addend = (ulong)_ram.Base + translation.PageGpa - page;
+    }
+
+    private void Log(bool global, bool large, ulong page, int offset)
+    {
+        TlbLog log = global ? _globalLog : _localLog;
+        if (log.Full)
+        {
+            FlushAll();
+        }
+
+        log.Add(offset);
+        if (large)
+        {
+            ulong region = (page >> 21) & 2047;
+            _largeRegions[region >> 6] |= 1UL << (int)(region & 63);
+        }
+    }
+
+    private void Undo(TlbLog log)
+    {
+        foreach (int offset in log.Entries)
+        {
+            *(ulong*)((byte*)_state + offset) = ulong.MaxValue;
+            if (offset >= CpuState.Offset.CodeTlb)
+            {
+                ((CodeTlbEntry*)((byte*)_state + offset))->Stamp = 0;
+            }
+        }
+
+        log.Count = 0;
+    }
+
+    private void ClearTables()
+    {
+        TlbEntry* entries = (TlbEntry*)((byte*)_state + CpuState.Offset.Tlb);
+        for (int i = 0; i < 4 * CpuState.TlbEntries; i++)
+        {
+            entries[i].Tag = ulong.MaxValue;
+        }
+
+        DropCodeEntries();
+    }
+
+    private static void DropWriteEntries(TlbEntry* table, ulong hostPage)
+    {
+        for (int i = 0; i < CpuState.TlbEntries; i++)
+        {
+            if (table[i].Tag + table[i].Addend == hostPage)
+            {
+                table[i].Tag = ulong.MaxValue;
+            }
+        }
+    }
+}
