@@ -29,6 +29,8 @@ public struct PageTranslation
     public bool WriteReady;
     /// <summary>The translation is global (PTE.G with CR4.PGE): it survives a CR3 load.</summary>
     public bool Global;
+    /// <summary>The page is part of a larger one, so INVLPG anywhere in that one must forget it too.</summary>
+    public bool Large;
 }
 
 /// <summary>The hardware page walk.</summary>
@@ -77,6 +79,7 @@ public static unsafe class PageWalk
             translation.PageGpa = linear & ~4095UL;
             translation.WriteReady = true;
             translation.Global = true;
+            translation.Large = false;
             return true;
         }
 
@@ -121,6 +124,7 @@ public static unsafe class PageWalk
 
             leafPointer = pdePointer;
             leaf = pde;
+            translation.Large = true;
             translation.PageGpa = (pde & 0xFFC0_0000) | ((ulong)(pde & 0x1F_E000) << 19) | (linear & 0x3F_F000);
         }
         else
@@ -219,6 +223,7 @@ public static unsafe class PageWalk
                 translation.PageGpa = ((entry & Frame & ~offsetMask) | (linear & offsetMask)) & ~4095UL;
                 translation.WriteReady = writable && (((uint)entry | marks) & Dirty) != 0;
                 translation.Global = (entry & GlobalPage) != 0 && (state->Cr4 & ControlBits.Cr4Pge) != 0;
+                translation.Large = level != 0;
                 return true;
             }
 
