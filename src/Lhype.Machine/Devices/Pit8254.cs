@@ -118,7 +118,7 @@ public sealed class Pit8254 : IPortDevice, ISaveable
             counter.Restore(reader);
         }
 
-        ArmTimer(NowTick);
+        FollowOutput(NowTick);
     }
 
     private void WriteControl(byte value, ulong now)
