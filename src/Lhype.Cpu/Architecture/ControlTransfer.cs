@@ -1,0 +1,560 @@
+// Control transfers (SDM vol. 2 and vol. 3, 5.8): near branches with their limit checks, far jumps, calls and returns,
+// call gates with a stack switch, IRET in all its forms, SYSENTER and SYSEXIT. In flat 32-bit code the translator does
+// near branches itself; everything else, and every branch in other modes, comes here. These routines set RIP.
+
+using Iced.Intel;
+
+namespace Lhype.Cpu.Architecture;
+
+public sealed unsafe partial class Processor
+{
+    private const uint SystemTss16 = 1;
+    private const uint SystemCallGate16 = 4;
+    private const uint SystemTss32 = 9;
+    private const uint SystemCallGate32 = 12;
+
+    /// <summary>Loads CS and RIP. In protected mode the selector's RPL becomes the CPL.</summary>
+    private void CommitCode(ref SegmentCache code, uint cpl, uint target)
+    {
+        if (UsesDescriptors)
+        {
+            code.Selector = (ushort)((code.Selector & 0xFFFCu) | cpl);
+        }
+
+        _state->Segment(SegmentRegister.Cs) = code;
+        _state->Cpl = cpl;
+        _state->Rip = target;
+    }
+
+    /// <summary>Sets RIP to a target in the current CS, or #GP(0) beyond its limit.</summary>
+    private bool TryJumpNear(uint target)
+    {
+        if (!IsWithinLimit(ref _state->Segment(SegmentRegister.Cs), target, 1))
+        {
+            return RaiseProtection();
+        }
+
+        _state->Rip = target;
+        return true;
+    }
+
+    /// <summary>Target of a relative branch. Iced decoded it at address 0, so its value is relative to RIP.</summary>
+    private uint RelativeTarget(in Instruction instruction) =>
+        instruction.Op0Kind == OpKind.NearBranch16
+            ? (ushort)(_state->Rip + instruction.NearBranch16)
+            : (uint)_state->Rip + instruction.NearBranch32;
+
+    /// <summary>JMP and CALL, near or far, direct or indirect.</summary>
+    private bool ExecuteJumpOrCall(in Instruction instruction, uint nextIp, bool call)
+    {
+        switch (instruction.Op0Kind)
+        {
+            case OpKind.NearBranch16:
+            case OpKind.NearBranch32:
+                int branchSize = instruction.Op0Kind == OpKind.NearBranch16 ? 2 : 4;
+                return TryTransferNear(RelativeTarget(instruction), branchSize, nextIp, call);
+            case OpKind.FarBranch16:
+                return TryTransferFar(instruction.FarBranchSelector, instruction.FarBranch16, 2, nextIp, call);
+            case OpKind.FarBranch32:
+                return TryTransferFar(instruction.FarBranchSelector, instruction.FarBranch32, 4, nextIp, call);
+        }
+
+        if (instruction.Code is Code.Jmp_m1616 or Code.Call_m1616 or Code.Jmp_m1632 or Code.Call_m1632)
+        {
+            int offsetSize = instruction.Code is Code.Jmp_m1616 or Code.Call_m1616 ? 2 : 4;
+            return TryReadFarPointer(instruction, offsetSize, out uint offset, out uint selector)
+                && TryTransferFar(selector, offset, offsetSize, nextIp, call);
+        }
+
+        int size = OperandSize(instruction, 0);
+        return TryReadOperand(instruction, 0, size, out uint target)
+            && TryTransferNear(target, size, nextIp, call);
+    }
+
+    private bool TryTransferNear(uint target, int size, uint nextIp, bool call)
+    {
+        if (!IsWithinLimit(ref _state->Segment(SegmentRegister.Cs), target, 1))
+        {
+            return RaiseProtection();
+        }
+
+        if (call && !TryPush(nextIp, size))
+        {
+            return false;
+        }
+
+        _state->Rip = target;
+        return true;
+    }
+
+    /// <summary>RET, with the bytes of parameters to release.</summary>
+    private bool ExecuteReturnNear(int size, uint release)
+    {
+        uint pointer = Gpr32(Esp);
+        if (!TryPop(ref pointer, size, out uint target) || !TryJumpNear(target))
+        {
+            return false;
+        }
+
+        SetStackPointer(pointer + release);
+        return true;
+    }
+
+    /// <summary>Jcc, JCXZ and LOOPcc. Only LOOP changes a register, and not if the branch faults.</summary>
+    private bool ExecuteConditional(in Instruction instruction, uint nextIp, bool taken)
+    {
+        if (!taken)
+        {
+            _state->Rip = nextIp;
+            return true;
+        }
+
+        return TryJumpNear(RelativeTarget(instruction));
+    }
+
+    /// <summary>LOOP, LOOPE, LOOPNE and JCXZ; <paramref name="countSize"/> is the address size.</summary>
+    private bool ExecuteLoop(in Instruction instruction, uint nextIp, int countSize, bool decrement)
+    {
+        uint mask = countSize == 2 ? 0xFFFF : uint.MaxValue;
+        uint count = Gpr32(Ecx) & mask;
+        bool taken;
+        if (decrement)
+        {
+            count = (count - 1) & mask;
+            taken = count != 0 && (instruction.ConditionCode == ConditionCode.None
+                || IsConditionTrue(instruction.ConditionCode));
+        }
+        else
+        {
+            taken = count == 0;
+        }
+
+        if (!ExecuteConditional(instruction, nextIp, taken))
+        {
+            return false;
+        }
+
+        if (decrement)
+        {
+            WriteGpr(Ecx, countSize, count);
+        }
+
+        return true;
+    }
+
+    /// <summary>Evaluates a condition code of Jcc.</summary>
+    private bool IsConditionTrue(ConditionCode condition)
+    {
+        uint flags = _state->ArithFlags;
+        bool carry = (flags & EflagsBits.Carry) != 0;
+        bool zero = (flags & EflagsBits.Zero) != 0;
+        bool sign = (flags & EflagsBits.Sign) != 0;
+        bool overflow = (flags & EflagsBits.Overflow) != 0;
+        bool parity = (flags & EflagsBits.Parity) != 0;
+        return condition switch
+        {
+            ConditionCode.o => overflow,
+            ConditionCode.no => !overflow,
+            ConditionCode.b => carry,
+            ConditionCode.ae => !carry,
+            ConditionCode.e => zero,
+            ConditionCode.ne => !zero,
+            ConditionCode.be => carry || zero,
+            ConditionCode.a => !carry && !zero,
+            ConditionCode.s => sign,
+            ConditionCode.ns => !sign,
+            ConditionCode.p => parity,
+            ConditionCode.np => !parity,
+            ConditionCode.l => sign != overflow,
+            ConditionCode.ge => sign == overflow,
+            ConditionCode.le => zero || sign != overflow,
+            _ => !zero && sign == overflow,
+        };
+    }
+
+    /// <summary>Far JMP and CALL to a selector and offset.</summary>
+    private bool TryTransferFar(uint selector, uint offset, int size, uint nextIp, bool call)
+    {
+        if (!UsesDescriptors)
+        {
+            SegmentCache real = RealSegment(SegmentRegister.Cs, selector);
+            return TryEnterCode(ref real, _state->Cpl, offset, size, nextIp, call);
+        }
+
+        if (IsNull(selector))
+        {
+            return RaiseProtection();
+        }
+
+        if (!TryReadDescriptor(selector, Vector.GeneralProtection, out ulong descriptor))
+        {
+            return false;
+        }
+
+        SegmentCache code = Unpack(descriptor, selector);
+        if ((code.Attributes & AttributeSegment) == 0)
+        {
+            return TryTransferSystem(descriptor, selector, nextIp, call);
+        }
+
+        bool conforming = (code.Attributes & AttributeConforming) != 0;
+        uint cpl = _state->Cpl;
+        if ((code.Attributes & AttributeCode) == 0
+            || (conforming ? code.Dpl > cpl : (selector & 3) > cpl || code.Dpl != cpl))
+        {
+            return RaiseProtection(SelectorError(selector));
+        }
+
+        if ((code.Attributes & AttributePresent) == 0)
+        {
+            return Raise(Vector.SegmentNotPresent, SelectorError(selector));
+        }
+
+        return TryMarkAccessed(ref code) && TryEnterCode(ref code, cpl, offset, size, nextIp, call);
+    }
+
+    /// <summary>Checks the offset, pushes the return address of a call, and loads CS:RIP at the same CPL.</summary>
+    private bool TryEnterCode(ref SegmentCache code, uint cpl, uint target, int size, uint nextIp, bool call)
+    {
+        if (!IsWithinLimit(ref code, target, 1))
+        {
+            return RaiseProtection();
+        }
+
+        if (call)
+        {
+            PushFrame frame = default;
+            frame.Add(_state->Segment(SegmentRegister.Cs).Selector);
+            frame.Add(nextIp);
+            if (!TryPushFrame(ref frame, size))
+            {
+                return false;
+            }
+        }
+
+        CommitCode(ref code, cpl, target);
+        return true;
+    }
+
+    /// <summary>Far JMP and CALL through a call gate, a task gate or a TSS.</summary>
+    private bool TryTransferSystem(ulong descriptor, uint selector, uint nextIp, bool call)
+    {
+        uint attributes = (uint)(descriptor >> 40) & 0xFF;
+        uint dpl = (attributes >> 5) & 3;
+        uint type = attributes & 0xF;
+        bool known = type is SystemTss16 or SystemTss32 or GateTask or SystemCallGate16 or SystemCallGate32;
+        if (!known || dpl < _state->Cpl || dpl < (selector & 3))
+        {
+            return RaiseProtection(SelectorError(selector));
+        }
+
+        if ((attributes & AttributePresent) == 0)
+        {
+            return Raise(Vector.SegmentNotPresent, SelectorError(selector));
+        }
+
+        if (type is SystemCallGate16 or SystemCallGate32)
+        {
+            return TryTransferGate(descriptor, nextIp, call);
+        }
+
+        // The outgoing task resumes after this instruction.
+        ulong ip = _state->Rip;
+        _state->Rip = nextIp;
+        TaskSwitchSource source = call ? TaskSwitchSource.Call : TaskSwitchSource.Jump;
+        bool done = type == GateTask
+            ? TrySwitchTaskThroughGate((uint)(descriptor >> 16) & 0xFFFF, source, _state->Eflags, false, 0)
+            : TrySwitchTask(selector, source, _state->Eflags, false, 0);
+        if (!done && !_taskSwitchCommitted)
+        {
+            _state->Rip = ip;
+        }
+
+        return done;
+    }
+
+    /// <summary>JMP and CALL through a call gate (SDM vol. 3, 5.8.3 and 5.8.4).</summary>
+    private bool TryTransferGate(ulong gate, uint nextIp, bool call)
+    {
+        uint selector = (uint)(gate >> 16) & 0xFFFF;
+        bool wide = ((gate >> 40) & 8) != 0;
+        uint target = (uint)(gate & 0xFFFF) | (wide ? (uint)(gate >> 32) & 0xFFFF_0000 : 0);
+        int size = wide ? 4 : 2;
+        if (IsNull(selector))
+        {
+            return RaiseProtection();
+        }
+
+        if (!TryReadDescriptor(selector, Vector.GeneralProtection, out ulong descriptor))
+        {
+            return false;
+        }
+
+        SegmentCache code = Unpack(descriptor, selector);
+        const uint codeSegment = AttributeSegment | AttributeCode;
+        bool conforming = (code.Attributes & AttributeConforming) != 0;
+        uint cpl = _state->Cpl;
+        if ((code.Attributes & codeSegment) != codeSegment || code.Dpl > cpl
+            || (!call && !conforming && code.Dpl != cpl))
+        {
+            return RaiseProtection(SelectorError(selector));
+        }
+
+        if ((code.Attributes & AttributePresent) == 0)
+        {
+            return Raise(Vector.SegmentNotPresent, SelectorError(selector));
+        }
+
+        if (!TryMarkAccessed(ref code))
+        {
+            return false;
+        }
+
+        return call && !conforming && code.Dpl < cpl
+            ? TryCallInner(ref code, target, size, (int)(gate >> 32) & 31, nextIp)
+            : TryEnterCode(ref code, cpl, target, size, nextIp, call);
+    }
+
+    /// <summary>A call gate to an inner ring: new stack from the TSS, parameters copied.</summary>
+    private bool TryCallInner(ref SegmentCache code, uint target, int size, int parameters, uint nextIp)
+    {
+        if (!TryReadInnerStack(code.Dpl, out SegmentCache stack, out uint pointer))
+        {
+            return false;
+        }
+
+        if (!IsWithinLimit(ref code, target, 1))
+        {
+            return RaiseProtection();
+        }
+
+        PushFrame frame = default;
+        frame.Add(_state->Segment(SegmentRegister.Ss).Selector);
+        frame.Add(Gpr32(Esp));
+        for (int i = parameters - 1; i >= 0; i--)
+        {
+            uint at = Gpr32(Esp) + (uint)(i * size);
+            if (!TryPop(ref at, size, out uint parameter))
+            {
+                return false;
+            }
+
+            frame.Add(parameter);
+        }
+
+        frame.Add(_state->Segment(SegmentRegister.Cs).Selector);
+        frame.Add(nextIp);
+        if (!TryWriteFrame(ref stack, ref pointer, ref frame, size, user: false, SelectorError(stack.Selector)))
+        {
+            return false;
+        }
+
+        _state->Segment(SegmentRegister.Ss) = stack;
+        CommitCode(ref code, code.Dpl, target);
+        SetStackPointer(pointer);
+        return true;
+    }
+
+    /// <summary>RETF, with the bytes of parameters to release on both stacks.</summary>
+    private bool ExecuteReturnFar(int size, uint release)
+    {
+        uint pointer = Gpr32(Esp);
+        if (!TryPop(ref pointer, size, out uint target) || !TryPop(ref pointer, size, out uint selector))
+        {
+            return false;
+        }
+
+        return TryReturn((ushort)selector, target, pointer, size, release, 0, 0);
+    }
+
+    /// <summary>IRET and IRETD (SDM vol. 2).</summary>
+    private bool ExecuteInterruptReturn(int size)
+    {
+        if (IsVirtual8086 && Iopl < 3)
+        {
+            return RaiseProtection();
+        }
+
+        if (UsesDescriptors && (_state->SystemFlags & EflagsBits.NestedTask) != 0)
+        {
+            return TryReturnFromTask();
+        }
+
+        uint pointer = Gpr32(Esp);
+        if (!TryPop(ref pointer, size, out uint target) || !TryPop(ref pointer, size, out uint selector)
+            || !TryPop(ref pointer, size, out uint image))
+        {
+            return false;
+        }
+
+        if (UsesDescriptors && size == 4 && _state->Cpl == 0 && (image & EflagsBits.Virtual8086) != 0)
+        {
+            return TryReturnToVirtual8086(selector, target, image, pointer);
+        }
+
+        uint mask = EflagsBits.Arithmetic | EflagsBits.Trap | EflagsBits.Direction | EflagsBits.NestedTask
+            | EflagsBits.Resume;
+        if (size == 4)
+        {
+            mask |= EflagsBits.AlignmentCheck | EflagsBits.Identification;
+        }
+
+        mask |= _state->Cpl == 0 ? EflagsBits.Iopl : 0;
+        mask |= _state->Cpl <= Iopl ? EflagsBits.Interrupt : 0;
+        return TryReturn((ushort)selector, target, pointer, size, 0, ResumeOnlyIfNeeded(image, size), mask);
+    }
+
+    /// <summary>RF matters only to instruction breakpoints. It is dropped when there are none, so that it need not
+    /// be cleared after every instruction.</summary>
+    private uint ResumeOnlyIfNeeded(uint image, int size) =>
+        size == 4 && HasCodeBreakpoints ? image : image & ~EflagsBits.Resume;
+
+    /// <summary>
+    /// The common end of RETF and IRET: CS:RIP are popped, <paramref name="pointer"/> is behind them (and behind
+    /// EFLAGS). Returns to the same or an outer ring; sets the EFLAGS bits of <paramref name="flagsMask"/>.
+    /// </summary>
+    private bool TryReturn(uint selector, uint target, uint pointer, int size, uint release, uint flags,
+        uint flagsMask)
+    {
+        if (!UsesDescriptors)
+        {
+            SegmentCache real = RealSegment(SegmentRegister.Cs, selector);
+            if (!IsWithinLimit(ref real, target, 1))
+            {
+                return RaiseProtection();
+            }
+
+            SetFlags(flags, flagsMask);
+            CommitCode(ref real, _state->Cpl, target);
+            SetStackPointer(pointer + release);
+            return true;
+        }
+
+        if (!TryPrepareReturn(selector, target, out SegmentCache code))
+        {
+            return false;
+        }
+
+        uint rpl = selector & 3;
+        if (rpl == _state->Cpl)
+        {
+            SetFlags(flags, flagsMask);
+            CommitCode(ref code, rpl, target);
+            SetStackPointer(pointer + release);
+            return true;
+        }
+
+        pointer += release;
+        if (!TryPop(ref pointer, size, out uint outerPointer) || !TryPop(ref pointer, size, out uint outerStack)
+            || !TryPrepareStack((ushort)outerStack, rpl, Vector.GeneralProtection, out SegmentCache stack))
+        {
+            return false;
+        }
+
+        SetFlags(flags, flagsMask);
+        CommitCode(ref code, rpl, target);
+        _state->Segment(SegmentRegister.Ss) = stack;
+        SetStackPointer(outerPointer + release);
+        DropPrivilegedSegments();
+        return true;
+    }
+
+    /// <summary>Checks the code segment of a far return: RPL &gt;= CPL decides the new ring.</summary>
+    private bool TryPrepareReturn(uint selector, uint target, out SegmentCache code)
+    {
+        code = default;
+        if (IsNull(selector))
+        {
+            return RaiseProtection();
+        }
+
+        if (!TryReadDescriptor(selector, Vector.GeneralProtection, out ulong descriptor))
+        {
+            return false;
+        }
+
+        code = Unpack(descriptor, selector);
+        const uint codeSegment = AttributeSegment | AttributeCode;
+        uint rpl = selector & 3;
+        bool conforming = (code.Attributes & AttributeConforming) != 0;
+        if ((code.Attributes & codeSegment) != codeSegment || rpl < _state->Cpl
+            || (conforming ? code.Dpl > rpl : code.Dpl != rpl))
+        {
+            return RaiseProtection(SelectorError(selector));
+        }
+
+        if ((code.Attributes & AttributePresent) == 0)
+        {
+            return Raise(Vector.SegmentNotPresent, SelectorError(selector));
+        }
+
+        return TryMarkAccessed(ref code) && (IsWithinLimit(ref code, target, 1) || RaiseProtection());
+    }
+
+    /// <summary>IRETD at CPL 0 with VM set in the image: six more words follow EFLAGS (SDM vol. 3, 20.2.5).</summary>
+    private bool TryReturnToVirtual8086(uint selector, uint target, uint image, uint pointer)
+    {
+        uint* words = stackalloc uint[6];
+        for (int i = 0; i < 6; i++)
+        {
+            if (!TryPop(ref pointer, 4, out words[i]))
+            {
+                return false;
+            }
+        }
+
+        if (target > 0xFFFF)
+        {
+            return RaiseProtection();
+        }
+
+        SetFlags(ResumeOnlyIfNeeded(image, 4), uint.MaxValue);
+        _state->Segment(SegmentRegister.Cs) = Virtual8086Segment(selector);
+        _state->Segment(SegmentRegister.Ss) = Virtual8086Segment(words[1]);
+        _state->Segment(SegmentRegister.Es) = Virtual8086Segment(words[2]);
+        _state->Segment(SegmentRegister.Ds) = Virtual8086Segment(words[3]);
+        _state->Segment(SegmentRegister.Fs) = Virtual8086Segment(words[4]);
+        _state->Segment(SegmentRegister.Gs) = Virtual8086Segment(words[5]);
+        _state->Gpr[Esp] = words[0];
+        _state->Cpl = 3;
+        _state->Rip = target;
+        return true;
+    }
+
+    /// <summary>SYSENTER (SDM vol. 2): flat CS and SS at CPL 0 from IA32_SYSENTER_CS, without descriptor reads.</summary>
+    private bool ExecuteSysenter()
+    {
+        uint selector = (uint)_state->SysenterCs & 0xFFFC;
+        if (IsRealMode || selector == 0)
+        {
+            return RaiseProtection();
+        }
+
+        SetFlags(0, EflagsBits.Virtual8086 | EflagsBits.Interrupt | EflagsBits.Resume);
+        SegmentCache code = FlatSegment(selector, 0xC09B);
+        _state->Segment(SegmentRegister.Ss) = FlatSegment(selector + 8, 0xC093);
+        CommitCode(ref code, 0, (uint)_state->SysenterEip);
+        _state->Gpr[Esp] = (uint)_state->SysenterEsp;
+        return true;
+    }
+
+    /// <summary>SYSEXIT: back to ring 3 with EIP from EDX and ESP from ECX.</summary>
+    private bool ExecuteSysexit()
+    {
+        uint selector = (uint)_state->SysenterCs & 0xFFFC;
+        if (IsRealMode || selector == 0 || _state->Cpl != 0)
+        {
+            return RaiseProtection();
+        }
+
+        SegmentCache code = FlatSegment((selector + 16) | 3, 0xC0FB);
+        _state->Segment(SegmentRegister.Ss) = FlatSegment((selector + 24) | 3, 0xC0F3);
+        CommitCode(ref code, 3, Gpr32(Edx));
+        _state->Gpr[Esp] = Gpr32(Ecx);
+        return true;
+    }
+
+    /// <summary>A 4 GiB segment at base 0 with the given descriptor attributes.</summary>
+    private static SegmentCache FlatSegment(uint selector, uint attributes) =>
+        new() { Selector = (ushort)selector, Limit = uint.MaxValue, Attributes = attributes };
+}
