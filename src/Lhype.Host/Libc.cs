@@ -26,34 +26,12 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int close(int fd);
 
-    internal const int SIGHUP = 1, SIGINT = 2, SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGSEGV = 11;
-    internal const int SA_SIGINFO = 4, SA_ONSTACK = 0x0800_0000, SA_RESTART = 0x1000_0000, SA_NODEFER = 0x4000_0000;
-    internal const int SS_DISABLE = 2;
-
-    /// <summary>struct sigaction of the C library (x86-64): the mask is 128 bytes.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct sigaction_t
-    {
-        internal nint sa_handler;
-        internal fixed ulong sa_mask[16];
-        internal int sa_flags;
-        internal nint sa_restorer;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct stack_t
-    {
-        internal nint ss_sp;
-        internal int ss_flags;
-        internal nuint ss_size;
-    }
-
-    [LibraryImport("libc", SetLastError = true)]
-    internal static partial int sigaction(int signal, sigaction_t* action, sigaction_t* old);
-
-    [LibraryImport("libc", SetLastError = true)]
-    internal static partial int sigaltstack(stack_t* stack, stack_t* old);
-
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int mprotect(nint address, nuint length, int protection);
+
+    /// <summary>errno of the last call on this thread; read it once, right after the call.</summary>
+    internal static int Errno => Marshal.GetLastPInvokeError();
+
+    /// <summary>The C library's words for an errno value.</summary>
+    internal static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(errno);
 }

@@ -114,6 +114,9 @@ internal static class OracleStub
         a.Label(ref handler);
         a.cmp(__word_ptr[rdx + SignalFrame.Gregs + (SignalFrame.Selectors * 8)], TestLayout.UserCode);
         a.jne(foreign);
+        // The kernel clears DF and TF for a handler, but not AC and NT.
+        a.push(2);
+        a.popfq();
         a.mov(r15, context);
         a.lea(rsi, __[rdx + SignalFrame.Gregs]);
         a.lea(rdi, __[r15 + OracleContext.Gregs]);

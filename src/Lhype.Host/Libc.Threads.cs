@@ -1,0 +1,30 @@
+// Libc: clocks, futexes and thread attributes.
+
+using System.Runtime.InteropServices;
+
+namespace Lhype.Host;
+
+internal static unsafe partial class Libc
+{
+    internal const int CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1;
+    internal const long SYS_futex = 202;
+    internal const int FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129;
+    internal const int PR_SET_TIMERSLACK = 29;
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct timespec_t
+    {
+        internal long tv_sec;
+        internal long tv_nsec;
+    }
+
+    [LibraryImport("libc")]
+    internal static partial int clock_gettime(int clock, timespec_t* time);
+
+    /// <summary>futex(2): the C library has no wrapper, only syscall(2).</summary>
+    [LibraryImport("libc", EntryPoint = "syscall")]
+    internal static partial long futex(long number, int* word, long operation, long value, timespec_t* timeout);
+
+    [LibraryImport("libc")]
+    internal static partial int prctl(int option, ulong argument);
+}

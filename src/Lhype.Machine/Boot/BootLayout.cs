@@ -1,0 +1,44 @@
+// Where the loader puts its own structures in the guest's low memory. All of it is free for the kernel once it has
+// read the structures. Used by BootLoader and its parts.
+
+namespace Lhype.Machine.Boot;
+
+/// <summary>Guest-physical places below 64 KiB used while booting, in bytes.</summary>
+internal static class BootLayout
+{
+    /// <summary>First address used by the loader.</summary>
+    public const uint Start = 0x1000;
+
+    /// <summary>The small descriptor table a kernel starts with.</summary>
+    public const uint Gdt = 0x1000;
+
+    /// <summary>boot_params, the Linux zero page (4 KiB), or the multiboot information structure.</summary>
+    public const uint ZeroPage = 0x2000;
+
+    /// <summary>The random seed handed over as setup_data.</summary>
+    public const uint SetupData = 0x3000;
+
+    /// <summary>Top of the stack a kernel starts with, which grows down from here.</summary>
+    public const uint StackTop = 0x5000;
+
+    /// <summary>The command line, NUL-terminated.</summary>
+    public const uint CommandLine = 0x6000;
+
+    /// <summary>Room for the command line with its NUL.</summary>
+    public const int CommandLineBytes = 0x4000;
+
+    /// <summary>Multiboot only: memory map, module list and names.</summary>
+    public const uint MultibootTables = 0xA000;
+
+    /// <summary>Room for the multiboot tables.</summary>
+    public const int MultibootTableBytes = 0x6000;
+
+    /// <summary>First address after the loader's structures.</summary>
+    public const uint End = 0x1_0000;
+
+    /// <summary>Start of the range that is never offered as RAM: video memory, option ROMs, BIOS and ACPI tables.</summary>
+    public const uint ReservedStart = 0xA_0000;
+
+    /// <summary>End of that range.</summary>
+    public const uint ReservedEnd = 0x10_0000;
+}

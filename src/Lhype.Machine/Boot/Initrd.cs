@@ -1,0 +1,98 @@
+// Initial RAM disks: several files become one image, each starting at a multiple of four bytes as the kernel's cpio
+// reader expects (Linux Documentation/driver-api/early-userspace/buffer-format.rst), placed as high as the kernel
+// can reach without copying. Called by BootLoader.
+
+using System;
+using System.Collections.Generic;
+using Lhype.Host;
+using Lhype.Machine.Bus;
+
+namespace Lhype.Machine.Boot;
+
+/// <summary>One initial RAM disk file held in memory. <paramref name="Name"/> is the path as the user gave it.</summary>
+public sealed record InitrdFile(string Name, ReadOnlyMemory<byte> Data)
+{
+    /// <summary>Largest file accepted, in bytes.</summary>
+    public const long MaxFileBytes = 1L << 30;
+
+    /// <summary>Reads <paramref name="path"/>; throws LhypeException.</summary>
+    public static InitrdFile Load(string path) =>
+        new(path, HostFile.ReadAll(path, "initrd", MaxFileBytes));
+}
+
+/// <summary>Placement of initial RAM disks.</summary>
+internal static class Initrd
+{
+    /// <summary>Where an i386 kernel's directly mapped memory ends: an image above would be copied by the kernel.</summary>
+    private const ulong DirectlyMappedEnd = 896UL << 20;
+
+    private const ulong PageMask = 4095;
+
+    /// <summary>Writes the files one after the other below every limit and above <paramref name="kernelEnd"/>.
+    /// Returns where and how long; (0, 0) without files. Throws LhypeException if there is no room.</summary>
+    public static (ulong Address, ulong Length) Place(IReadOnlyList<InitrdFile> files, GuestMemory memory,
+        ulong kernelEnd, uint addressMax)
+    {
+        ulong length = TotalLength(files);
+        if (length == 0)
+        {
+            return (0, 0);
+        }
+
+        ulong top = Math.Min(Math.Min(memory.LowSize, (ulong)addressMax + 1), DirectlyMappedEnd) & ~PageMask;
+        ulong bottom = (Math.Max(kernelEnd, BootLayout.ReservedEnd) + PageMask) & ~PageMask;
+        if (bottom > top || length > top - bottom)
+        {
+            // Rather copied by the kernel than refused.
+            top = Math.Min(memory.LowSize, (ulong)addressMax + 1) & ~PageMask;
+        }
+
+        if (bottom > top || length > top - bottom)
+        {
+            throw TooLarge(files, length, memory);
+        }
+
+        ulong start = (top - length) & ~PageMask;
+        if (start < bottom)
+        {
+            throw TooLarge(files, length, memory);
+        }
+
+        ulong at = start;
+        ReadOnlySpan<byte> padding = stackalloc byte[3];
+        foreach (InitrdFile file in files)
+        {
+            if (!memory.TryWrite(at, file.Data.Span))
+            {
+                throw TooLarge(files, length, memory);
+            }
+
+            ulong end = at + (ulong)file.Data.Length;
+            at += Padded((ulong)file.Data.Length);
+            _ = memory.TryWrite(end, padding[..(int)(at - end)]);
+        }
+
+        return (start, length);
+    }
+
+    private static ulong TotalLength(IReadOnlyList<InitrdFile> files)
+    {
+        ulong length = 0;
+        for (int i = 0; i < files.Count; i++)
+        {
+            ulong size = (ulong)files[i].Data.Length;
+            length += i == files.Count - 1 ? size : Padded(size);
+        }
+
+        return length;
+    }
+
+    private static ulong Padded(ulong size) => (size + 3) & ~3UL;
+
+    private static LhypeException TooLarge(IReadOnlyList<InitrdFile> files, ulong length, GuestMemory memory)
+    {
+        string name = files.Count == 1 ? $"The initrd {files[0].Name}" : $"The {files.Count} initrd files together";
+        return new LhypeException($"{name} ({(length + 0xF_FFFF) >> 20} MiB) and the kernel do not fit into "
+            + $"{memory.Size >> 20} MiB of guest memory; use a larger --memory.");
+    }
+}

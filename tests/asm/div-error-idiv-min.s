@@ -1,0 +1,8 @@
+# #DE leaves registers as they were and EIP at the division (SDM vol. 3, 6.15, interrupt 0).
+# init: eax=77 ebx=0x1234
+# expect: vector=0
+
+    mov eax, 0x80000000
+    cdq
+    mov ecx, -1
+    idiv ecx

@@ -1,0 +1,7 @@
+# #DE leaves registers as they were and EIP at the division (SDM vol. 3, 6.15, interrupt 0).
+# init: eax=77 ebx=0x1234
+# expect: vector=0 eip=CODE+10
+
+    mov edx, 5
+    mov ecx, 5
+    div ecx

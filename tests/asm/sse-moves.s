@@ -1,0 +1,38 @@
+# SSE moves of every width, aligned and not, register and memory.
+# init: edi=DATA
+# vary: xmm
+
+    movaps xmm0, [edi+16]
+    movups xmm1, [edi+5]
+    movaps [edi+0x40], xmm1
+    movups [edi+0x57], xmm0
+    movss xmm2, [edi+3]
+    movss [edi+0x71], xmm0
+    movss xmm2, xmm1
+    movlps xmm3, [edi+1]
+    movhps xmm3, [edi+9]
+    movlps [edi+0x81], xmm0
+    movhps [edi+0x91], xmm1
+    movhlps xmm4, xmm0
+    movlhps xmm4, xmm1
+    movmskps eax, xmm1
+    movntps [edi+0xa0], xmm0
+    movapd xmm5, xmm1
+    movupd [edi+0xffb], xmm5
+    movsd xmm6, [edi+0xffc]
+    movsd xmm6, xmm0
+    movlpd xmm7, [edi+2]
+    movhpd xmm7, [edi+0x1ff9]
+    movmskpd ecx, xmm7
+    movdqa [edi+0xd0], xmm7
+    movdqu xmm0, [edi+0xff9]
+    movq xmm1, [edi+7]
+    movq [edi+0xe1], xmm7
+    movd xmm2, [edi+4]
+    movd [edi+0xf1], xmm7
+    movd edx, xmm7
+    movdq2q mm0, xmm7
+    movq2dq xmm3, mm0
+    movntdq [edi+0x100], xmm1
+    movnti [edi+0x111], eax
+    movq xmm4, xmm7
