@@ -144,7 +144,7 @@ public sealed class VirtioBlock : VirtioDevice
         for (long end = offset + length; offset < end;)
         {
             // The host reads straight into guest RAM, except where the driver split a sector (2.7.4.1 lets it).
-            Span<byte> piece = chain.NextWritable((int)(end - offset));
+            scoped Span<byte> piece = chain.NextWritable((int)(end - offset));
             piece = piece[..(piece.Length & -IBlockBackend.SectorBytes)];
             bool direct = !piece.IsEmpty;
             if (!direct)
@@ -183,7 +183,7 @@ public sealed class VirtioBlock : VirtioDevice
         Span<byte> bounce = stackalloc byte[IBlockBackend.SectorBytes];
         for (long end = offset + length; offset < end;)
         {
-            ReadOnlySpan<byte> piece = chain.NextReadable((int)(end - offset));
+            scoped ReadOnlySpan<byte> piece = chain.NextReadable((int)(end - offset));
             piece = piece[..(piece.Length & -IBlockBackend.SectorBytes)];
             if (piece.IsEmpty)
             {

@@ -52,16 +52,16 @@ public sealed class VirtioConsole : VirtioDevice
     public override ulong DeviceFeatures => (1UL << SizeFeature) | (1UL << EmergencyWrite);
 
     /// <summary>Called when there is room for input again, after <see cref="Receive"/> took less than offered.</summary>
-    public Action? InputRoom { get; set; }
+    public Action? RoomAvailable { get; set; }
 
     /// <summary>Bytes <see cref="Receive"/> would take now.</summary>
-    public int ReceiveRoom => PendingBytes - _pendingCount;
+    public int Room => PendingBytes - _pendingCount;
 
     /// <summary>Gives the guest input. Returns how many bytes were taken; offer the rest at
-    /// <see cref="InputRoom"/>.</summary>
+    /// <see cref="RoomAvailable"/>.</summary>
     public int Receive(ReadOnlySpan<byte> bytes)
     {
-        int taken = Math.Min(bytes.Length, ReceiveRoom);
+        int taken = Math.Min(bytes.Length, Room);
         for (int i = 0; i < taken; i++)
         {
             _pending[(_pendingStart + _pendingCount++) % PendingBytes] = bytes[i];
@@ -169,7 +169,7 @@ public sealed class VirtioConsole : VirtioDevice
         queue.Signal();
         if (_pendingCount == 0)
         {
-            InputRoom?.Invoke();
+            RoomAvailable?.Invoke();
         }
     }
 
