@@ -1,6 +1,5 @@
 // The default engine: same-ISA translation of guest code to host code.
 
-using System;
 using Lhype.Cpu.Architecture;
 using Lhype.Host;
 
@@ -12,6 +11,13 @@ public sealed class TranslatorEngine : IEngine
     /// <inheritdoc/>
     public string Name => "translator";
 
+    /// <summary>Longest block in guest instructions, 1 to 64. One is the single-step configuration of the tests.</summary>
+    public int MaxBlockInstructions { get; init; } = 64;
+
+    /// <summary>Bytes of host code kept before everything is translated again.</summary>
+    public int CodeBytes { get; init; } = 128 << 20;
+
     /// <inheritdoc/>
-    public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) => throw new NotImplementedException();
+    public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) =>
+        new TranslatorVcpu(ram, bus, model, MaxBlockInstructions, CodeBytes);
 }

@@ -1,0 +1,231 @@
+// What kind of lowering each instruction gets, in each mode. An instruction that the CPU model does not show traps to
+// C#, which raises #UD, so the set of instructions the guest can run is exactly what its CPUID says.
+
+using Iced.Intel;
+using Lhype.Cpu.Architecture;
+
+namespace Lhype.Cpu.Translator;
+
+/// <summary>The ways an instruction can be translated.</summary>
+internal enum InstructionKind : byte
+{
+    /// <summary>Executed by C#.</summary>
+    Trap,
+    /// <summary>Re-encoded by InstructionCopy.</summary>
+    Copy,
+    /// <summary>Does nothing.</summary>
+    Nop,
+    /// <summary>Has a lowering of its own.</summary>
+    Special,
+}
+
+/// <summary>Classifies instructions for one CPU model.</summary>
+internal sealed class InstructionClasses
+{
+    /// <summary>More than the highest value of Iced's Code enumeration.</summary>
+    private const int CodeCount = 8192;
+    private const byte Known = 1;
+    private const byte Accepted = 2;
+    private const byte X87 = 4;
+    private const byte Sse = 8;
+
+    private readonly CpuModel _model;
+    private readonly byte[] _features = new byte[CodeCount];
+
+    internal InstructionClasses(CpuModel model) => _model = model;
+
+    /// <summary>True if nothing after <paramref name="instruction"/> belongs to its block.</summary>
+    internal bool EndsBlock(in Instruction instruction, uint mode)
+    {
+        if (instruction.FlowControl != FlowControl.Next)
+        {
+            return true;
+        }
+
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts or Mnemonic.Wbinvd
+                or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Lss:
+                return true;
+            case Mnemonic.Mov:
+                return instruction.Op0Kind == OpKind.Register
+                    && (instruction.Op0Register.IsCR() || instruction.Op0Register.IsDR()
+                        || instruction.Op0Register.IsSegmentRegister());
+            case Mnemonic.Pop:
+                return instruction.Op0Kind == OpKind.Register && instruction.Op0Register.IsSegmentRegister();
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>The lowering for <paramref name="instruction"/> in <paramref name="mode"/>.</summary>
+    internal InstructionKind KindOf(in Instruction instruction, uint mode)
+    {
+        byte features = FeaturesOf(instruction.Code);
+        if (IsHint(instruction.Mnemonic))
+        {
+            return InstructionKind.Nop;
+        }
+
+        if ((features & Accepted) == 0
+            || ((features & X87) != 0 && (mode & ModeKey.TrapX87) != 0)
+            || ((features & Sse) != 0 && (mode & ModeKey.TrapSse) != 0))
+        {
+            return InstructionKind.Trap;
+        }
+
+        bool plain = (mode & (ModeKey.Flat | ModeKey.Code32)) == (ModeKey.Flat | ModeKey.Code32);
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Jmp or Mnemonic.Call:
+                return plain && instruction.Op0Kind is OpKind.NearBranch32 or OpKind.Register or OpKind.Memory
+                    && !instruction.IsJmpFarIndirect && !instruction.IsCallFarIndirect && !IsOperand16(instruction)
+                    ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Ret:
+                return plain && instruction.Code is Code.Retnd or Code.Retnd_imm16
+                    ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Jecxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+                return plain && instruction.Op0Kind == OpKind.NearBranch32 && instruction.Code is Code.Jecxz_rel8_32
+                    or Code.Loop_rel8_32_ECX or Code.Loope_rel8_32_ECX or Code.Loopne_rel8_32_ECX
+                    ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Push:
+                return plain && IsStack32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Pop:
+                return plain && IsStack32(instruction) && !(instruction.Op0Kind == OpKind.Register
+                    && instruction.Op0Register.IsSegmentRegister()) ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Leave:
+                return plain && instruction.Code == Code.Leaved ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Pushfd:
+                return plain && (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Cli or Mnemonic.Sti:
+                return (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Cld or Mnemonic.Std:
+                return InstructionKind.Special;
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
+                return instruction.Op0Kind == OpKind.Memory && instruction.Op1Kind == OpKind.Register
+                    ? InstructionKind.Special : InstructionKind.Copy;
+            case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Stosb or Mnemonic.Stosw
+                or Mnemonic.Stosd:
+                return plain && !instruction.HasRepPrefix && !instruction.HasRepnePrefix
+                    && IsString32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
+                return InstructionKind.Special;
+            case Mnemonic.Mov:
+                return KindOfMove(instruction);
+            default:
+                if (instruction.FlowControl == FlowControl.ConditionalBranch)
+                {
+                    return plain && instruction.Op0Kind == OpKind.NearBranch32
+                        ? InstructionKind.Special : InstructionKind.Trap;
+                }
+
+                return IsTrapped(instruction) ? InstructionKind.Trap : InstructionKind.Copy;
+        }
+    }
+
+    private static InstructionKind KindOfMove(in Instruction instruction)
+    {
+        for (int i = 0; i < 2; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Register)
+            {
+                Register register = instruction.GetOpRegister(i);
+                if (register.IsSegmentRegister())
+                {
+                    return i == 1 ? InstructionKind.Special : InstructionKind.Trap;
+                }
+
+                if (register.IsCR() || register.IsDR() || register.IsTR())
+                {
+                    return InstructionKind.Trap;
+                }
+            }
+        }
+
+        return InstructionKind.Copy;
+    }
+
+    /// <summary>Everything that is privileged, changes control flow, has an implicit memory operand, has no 64-bit
+    /// encoding, or shows what only C# knows.</summary>
+    private static bool IsTrapped(in Instruction instruction)
+    {
+        if (instruction.IsPrivileged || instruction.FlowControl != FlowControl.Next || instruction.IsStackInstruction
+            || instruction.IsStringInstruction)
+        {
+            return true;
+        }
+
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Aaa or Mnemonic.Aad or Mnemonic.Aam or Mnemonic.Aas or Mnemonic.Daa or Mnemonic.Das
+                or Mnemonic.Salc or Mnemonic.Bound or Mnemonic.Into or Mnemonic.Arpl or Mnemonic.Xlatb
+                or Mnemonic.Lds or Mnemonic.Les or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lss
+                or Mnemonic.Lar or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw
+                or Mnemonic.Sgdt or Mnemonic.Sidt or Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Smsw
+                or Mnemonic.Cpuid or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdpmc or Mnemonic.Rdpid
+                or Mnemonic.In or Mnemonic.Out or Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Popf or Mnemonic.Popfd
+                or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor or Mnemonic.Fnstenv
+                or Mnemonic.Fldenv or Mnemonic.Clflush or Mnemonic.Clflushopt or Mnemonic.Monitor or Mnemonic.Mwait
+                or Mnemonic.Stac or Mnemonic.Clac or Mnemonic.Enter or Mnemonic.Pusha or Mnemonic.Pushad
+                or Mnemonic.Popa or Mnemonic.Popad or Mnemonic.Swapgs or Mnemonic.Vmcall or Mnemonic.Vmmcall
+                or Mnemonic.Ldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
+                or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Umonitor or Mnemonic.INVALID:
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>Reserved NOPs and prefetches: hints an older CPU executes as nothing, without touching memory.</summary>
+    private static bool IsHint(Mnemonic mnemonic) => mnemonic is Mnemonic.Nop or Mnemonic.Reservednop
+        or Mnemonic.Endbr32 or Mnemonic.Endbr64 or Mnemonic.Rdsspd or Mnemonic.Cldemote
+        or Mnemonic.Bndmk or Mnemonic.Bndmov or Mnemonic.Bndcl or Mnemonic.Bndcu or Mnemonic.Bndcn or Mnemonic.Bndldx
+        or Mnemonic.Bndstx or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1
+        or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw;
+
+    private static bool IsOperand16(in Instruction instruction) => instruction.Code is Code.Jmp_rel16 or Code.Jmp_rel8_16
+        or Code.Jmp_rm16 or Code.Call_rel16 or Code.Call_rm16;
+
+    private static bool IsStack32(in Instruction instruction) => instruction.StackPointerIncrement is 4 or -4;
+
+    private static bool IsString32(in Instruction instruction)
+    {
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) is OpKind.MemorySegSI or OpKind.MemoryESDI or OpKind.MemorySegDI)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private byte FeaturesOf(Code code)
+    {
+        byte features = _features[(int)code];
+        if (features == 0)
+        {
+            features = Known | Accepted;
+            foreach (CpuidFeature feature in code.CpuidFeatures())
+            {
+                if (!_model.Accepts(feature))
+                {
+                    features &= unchecked((byte)~Accepted);
+                }
+
+                features |= feature switch
+                {
+                    CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 or CpuidFeature.MMX => X87,
+                    CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3 or CpuidFeature.SSSE3
+                        or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 => Sse,
+                    _ => 0,
+                };
+            }
+
+            _features[(int)code] = features;
+        }
+
+        return features;
+    }
+}

@@ -1,0 +1,482 @@
+// How each guest instruction becomes host code, in 32-bit flat mode for everything and in other modes for what does
+// not touch stack or control flow. One dispatch switch; the families with more to say are in LoweringControl.cs.
+
+using Iced.Intel;
+using Lhype.Cpu.Mmu;
+using Offset = Lhype.Cpu.CpuState.Offset;
+
+namespace Lhype.Cpu.Translator;
+
+internal sealed unsafe partial class Translator
+{
+    /// <summary>Emits one instruction. True if it ended the block.</summary>
+    private bool Lower(in Instruction instruction)
+    {
+        InstructionKind kind = _classes.KindOf(instruction, _mode);
+        if (kind != InstructionKind.Special)
+        {
+            NoteInstruction();
+        }
+
+        switch (kind)
+        {
+            case InstructionKind.Nop:
+                return false;
+            case InstructionKind.Copy:
+                LowerCopy(instruction);
+                return false;
+            case InstructionKind.Trap:
+                return LowerTrap(instruction);
+        }
+
+        NoteInstruction();
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Jmp:
+                return LowerJump(instruction);
+            case Mnemonic.Call:
+                return LowerCall(instruction);
+            case Mnemonic.Ret:
+                return LowerReturn(instruction);
+            case Mnemonic.Jecxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+                return LowerLoop(instruction);
+            case Mnemonic.Push:
+                LowerPush(instruction);
+                return false;
+            case Mnemonic.Pop:
+                LowerPop(instruction);
+                return false;
+            case Mnemonic.Leave:
+                LowerLeave(instruction);
+                return false;
+            case Mnemonic.Pushfd:
+                LowerPushFlags(instruction);
+                return false;
+            case Mnemonic.Cli:
+                _emit.StoreImmediate(Host.State, Offset.InterruptFlag, 0);
+                return false;
+            case Mnemonic.Sti:
+                return LowerSti(instruction);
+            case Mnemonic.Cld or Mnemonic.Std:
+                _emit.OpMemory(0xC7, 0, Host.State, Offset.DirectionStep, wide: true);
+                _emit.Int32(instruction.Mnemonic == Mnemonic.Cld ? 1 : -1);
+                return false;
+            case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
+                LowerBitString(instruction);
+                return false;
+            case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd:
+                LowerLoadString(instruction);
+                return false;
+            case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd:
+                LowerStoreString(instruction);
+                return false;
+            case Mnemonic.Lea:
+                LowerLea(instruction);
+                return false;
+            case Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
+                LowerMaskedStore(instruction);
+                return false;
+            case Mnemonic.Mov:
+                LowerMoveFromSegment(instruction);
+                return false;
+            default:
+                return LowerConditional(instruction);
+        }
+    }
+
+    /// <summary>Host code from here on belongs to the current instruction.</summary>
+    private void NoteInstruction() =>
+        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+
+    private byte* CurrentBytes => _code + _offsets[_current];
+
+    private void LowerCopy(in Instruction instruction)
+    {
+        if (!HasMemoryOperand(instruction))
+        {
+            FlagsForBody(instruction);
+            InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
+            return;
+        }
+
+        GetAccess(instruction, out bool read, out bool write);
+        int size = instruction.MemorySize.GetSize();
+        if (size == 0)
+        {
+            // Formats whose size Iced leaves open never reach here: they trap (x87 environments, FXSAVE).
+            size = 4;
+        }
+
+        BeginOperand(instruction, size, read, write);
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: true);
+        EndOperand();
+    }
+
+    private static bool HasMemoryOperand(in Instruction instruction)
+    {
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Memory)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private void GetAccess(in Instruction instruction, out bool read, out bool write)
+    {
+        InstructionInfo info = _info.GetInfo(instruction, InstructionInfoOptions.NoRegisterUsage);
+        read = false;
+        write = false;
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Memory)
+            {
+                OpAccess access = info.GetOpAccess(i);
+                read |= access is OpAccess.Read or OpAccess.CondRead or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
+                write |= access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite
+                    or OpAccess.ReadCondWrite;
+            }
+        }
+    }
+
+    /// <summary>Leaves to C# and comes back, unless the instruction ends the block.</summary>
+    private bool LowerTrap(in Instruction instruction)
+    {
+        EnsureFlags();
+        if (_trapCount == _traps.Length)
+        {
+            System.Array.Resize(ref _traps, _traps.Length * 2);
+        }
+
+        int index = _trapCount++;
+        _emit.MoveImmediate(Host.Scratch, index);
+        _emit.Jump(_thunks.Trap);
+        bool ends = _classes.EndsBlock(instruction, _mode) || (_mode & ModeKey.SingleStep) != 0;
+        _traps[index] = new TrapSite
+        {
+            Instruction = instruction,
+            GuestOffset = _offsets[_current],
+            Index = _current,
+            Continuation = ends ? 0 : _emit.Offset,
+        };
+        return ends;
+    }
+
+    private void LowerLea(in Instruction instruction)
+    {
+        Register destination = instruction.Op0Register;
+        bool wide = destination >= Register.EAX;
+        bool address16 = instruction.MemoryDisplSize == 2
+            || instruction.MemoryBase is Register.BX or Register.BP or Register.SI or Register.DI
+            || instruction.MemoryIndex is Register.SI or Register.DI;
+        int target = wide ? Host.Of(Number(destination)) : Host.Address;
+        EmitEffectiveAddress(target, instruction.MemoryBase, instruction.MemoryIndex, instruction.MemoryIndexScale,
+            (int)instruction.MemoryDisplacement32, address16);
+        if (!wide)
+        {
+            _emit.Byte(0x66);
+            _emit.OpRegister(0x89, Host.Address, Host.Of(Number(destination)));
+        }
+    }
+
+    private void LowerPush(in Instruction instruction)
+    {
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            BeginOperand(instruction, 4, read: true, write: false);
+            _emit.Load(Host.Scratch, Host.Address, 0);
+            _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+            EndOperand();
+        }
+
+        BeginStackOperand(instruction, -4, write: true);
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+            _emit.Store(Host.Scratch, Host.Address, 0);
+        }
+        else if (instruction.Op0Kind != OpKind.Register)
+        {
+            _emit.StoreImmediate(Host.Address, 0, (int)instruction.GetImmediate(0));
+        }
+        else if (instruction.Op0Register.IsSegmentRegister())
+        {
+            // Some CPUs write two bytes, others the zero-extended selector (SDM vol. 2, PUSH).
+            EmitLoadSelector(Host.Scratch, SegmentOf(instruction.Op0Register));
+            _emit.Store(Host.Scratch, Host.Address, 0);
+        }
+        else
+        {
+            _emit.Store(Host.Of(Number(instruction.Op0Register)), Host.Address, 0);
+        }
+
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        EndOperand();
+    }
+
+    private void LowerPop(in Instruction instruction)
+    {
+        BeginStackOperand(instruction, 0, write: false);
+        if (instruction.Op0Kind == OpKind.Register)
+        {
+            int destination = Host.Of(Number(instruction.Op0Register));
+            _emit.Load(destination, Host.Address, 0);
+            if (destination != Host.GuestEsp)
+            {
+                _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+            }
+
+            EndOperand();
+            return;
+        }
+
+        // POP to memory computes an ESP-based address after ESP has been incremented, yet must not change ESP if the
+        // store faults.
+        _emit.Load(Host.Scratch, Host.Address, 0);
+        _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+        EndOperand();
+        Instruction adjusted = instruction;
+        if (adjusted.MemoryBase == Register.ESP)
+        {
+            adjusted.MemoryDisplacement64 = adjusted.MemoryDisplacement32 + 4;
+        }
+
+        BeginOperand(adjusted, 4, read: false, write: true);
+        _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Store(Host.Scratch, Host.Address, 0);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+        EndOperand();
+    }
+
+    private void LowerLeave(in Instruction instruction)
+    {
+        _emit.Move(Host.Address, Host.Rbp);
+        BeginAccess(instruction, 4, read: true, write: false, segmented: false, SegmentRegister.Ss);
+        _emit.Lea(Host.GuestEsp, Host.Rbp, 4);
+        _emit.Load(Host.Rbp, Host.Address, 0);
+        EndOperand();
+    }
+
+    /// <summary>PUSHFD at CPL 0: arithmetic flags from the host, the rest from the state; VM and RF read as 0.</summary>
+    private void LowerPushFlags(in Instruction instruction)
+    {
+        EnsureFlags();
+        _emit.Byte(0x9C);
+        _emit.Bytes(0x41, 0x5A);
+        _emit.Store(Host.Scratch2, Host.State, Offset.Temp0);
+        BeginStackOperand(instruction, -4, write: true);
+        EnsureFlags();
+        EmitPushFlagsBody();
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        EndOperand();
+    }
+
+    private void EmitPushFlagsBody()
+    {
+        _emit.ParkFlags();
+        _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Arithmetic(4, Host.Scratch, (int)EflagsBits.Arithmetic);
+        _emit.OpMemory(0x0B, Host.Scratch, Host.State, Offset.InterruptFlag);
+        _emit.Load(Host.Scratch2, Host.State, Offset.SystemFlags);
+        _emit.Arithmetic(4, Host.Scratch2, unchecked((int)~(EflagsBits.Virtual8086 | EflagsBits.Resume)));
+        _emit.OpRegister(0x0B, Host.Scratch, Host.Scratch2);
+        _emit.Load(Host.Scratch2, Host.State, Offset.DirectionStep);
+        _emit.Arithmetic(4, Host.Scratch2, (int)EflagsBits.Direction);
+        _emit.OpRegister(0x0B, Host.Scratch, Host.Scratch2);
+        // The step is 1 or -1: bit 10 of it is DF.
+        _emit.Arithmetic(1, Host.Scratch, 2);
+        _emit.Store(Host.Scratch, Host.Address, 0);
+        _emit.UnparkFlags();
+    }
+
+    /// <summary>STI at CPL 0. Events are looked at only at block heads, so the instruction after it always runs first;
+    /// where none follows in this block, C# keeps the interrupt shadow.</summary>
+    private bool LowerSti(in Instruction instruction)
+    {
+        if (_current == _count - 1)
+        {
+            return LowerTrap(instruction);
+        }
+
+        FreeFlags();
+        _emit.StoreImmediate(Host.State, Offset.InterruptFlag, (int)EflagsBits.Interrupt);
+        _emit.CompareMemory(Host.State, Offset.InterruptWaiting, 0);
+        _cold[_coldCount++] = new ColdStub
+        {
+            Kind = ColdKind.CutBudget,
+            Patch = _emit.JumpForward(Condition.NotEqual),
+            BodyEnd = _emit.Offset,
+            Index = _current,
+        };
+        return false;
+    }
+
+    /// <summary>BT, BTS, BTR, BTC with a memory bit string and a register offset: the operand is the word that holds
+    /// the bit, but the host instruction wants the string's start, so the difference is taken off again.</summary>
+    private void LowerBitString(in Instruction instruction)
+    {
+        bool word = instruction.Op1Register < Register.EAX;
+        int source = Host.Of(Number(instruction.Op1Register));
+        SegmentRegister segment = SegmentOf(instruction.MemorySegment);
+        bool write = instruction.Mnemonic != Mnemonic.Bt;
+        bool segmented = NeedsSegmentCheck(segment, write);
+        FreeFlags();
+        EmitAddress(instruction, segmented ? null : segment);
+        EmitBitOffset(source, word);
+        _emit.OpRegister(0x01, Host.Scratch, Host.Address);
+        BeginAccess(instruction, word ? 2 : 4, read: true, write, segmented, segment);
+        bool unparked = !_parked;
+        if (unparked && _liveBefore[_current] != 0)
+        {
+            _emit.ParkFlags();
+        }
+
+        EmitBitOffset(source, word);
+        _emit.OpRegister(0x29, Host.Scratch, Host.Address, wide: true);
+        if (_liveBefore[_current] != 0)
+        {
+            _emit.UnparkFlags();
+            _parked = false;
+        }
+
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: true);
+        EndOperand();
+    }
+
+    /// <summary>r9 = byte offset of the word that bit number <paramref name="source"/> falls into, sign-extended.</summary>
+    private void EmitBitOffset(int source, bool word)
+    {
+        if (word)
+        {
+            _emit.Rex(true, Host.Scratch, 0, source, force: true);
+            _emit.Bytes(0x0F, 0xBF, (byte)(0xC0 | ((Host.Scratch & 7) << 3) | (source & 7)));
+        }
+        else
+        {
+            _emit.OpRegister(0x63, Host.Scratch, source, wide: true);
+        }
+
+        _emit.OpRegister(0xC1, 7, Host.Scratch, wide: true);
+        _emit.Byte(word ? 4 : 5);
+        _emit.OpRegister(0xC1, 4, Host.Scratch, wide: true);
+        _emit.Byte(word ? 1 : 2);
+    }
+
+    private void LowerLoadString(in Instruction instruction)
+    {
+        int size = instruction.MemorySize.GetSize();
+        SegmentRegister segment = SegmentOf(instruction.MemorySegment);
+        bool segmented = NeedsSegmentCheck(segment, write: false);
+        _emit.Move(Host.Address, Host.Rsi);
+        EmitSegmentBase(segmented ? null : segment);
+        BeginAccess(instruction, size, read: true, write: false, segmented, segment);
+        switch (size)
+        {
+            case 1:
+                _emit.OpMemory(0x8A, Host.Rax, Host.Address, 0);
+                break;
+            case 2:
+                _emit.Byte(0x66);
+                _emit.Load(Host.Rax, Host.Address, 0);
+                break;
+            default:
+                _emit.Load(Host.Rax, Host.Address, 0);
+                break;
+        }
+
+        EmitStep(Host.Rsi, size);
+        EndOperand();
+    }
+
+    private void LowerStoreString(in Instruction instruction)
+    {
+        int size = instruction.MemorySize.GetSize();
+        _emit.Move(Host.Address, Host.Rdi);
+        BeginAccess(instruction, size, read: false, write: true, segmented: false, SegmentRegister.Es);
+        if (size == 2)
+        {
+            _emit.Byte(0x66);
+        }
+
+        _emit.OpMemory(size == 1 ? 0x88 : 0x89, Host.Rax, Host.Address, 0);
+        EmitStep(Host.Rdi, size);
+        EndOperand();
+    }
+
+    /// <summary>register += DF step * size, without touching flags: lea reg, [reg + r9 * size].</summary>
+    private void EmitStep(int register, int size)
+    {
+        _emit.Load(Host.Scratch, Host.State, Offset.DirectionStep, wide: true);
+        int scaleBits = size switch { 1 => 0, 2 => 1, _ => 2 };
+        _emit.Rex(false, register, Host.Scratch, register, force: false);
+        _emit.Bytes(0x8D, (byte)(0x04 | (register << 3)),
+            (byte)((scaleBits << 6) | ((Host.Scratch & 7) << 3) | register));
+    }
+
+    /// <summary>r8d += base of FS or GS; other segments are flat here.</summary>
+    private void EmitSegmentBase(SegmentRegister? segment)
+    {
+        if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
+        {
+            _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32));
+            _emit.Rex(false, Host.Address, Host.Scratch, Host.Address, force: true);
+            _emit.Bytes(0x8D, (byte)(0x04 | ((Host.Address & 7) << 3)),
+                (byte)(((Host.Scratch & 7) << 3) | (Host.Address & 7)));
+        }
+    }
+
+    /// <summary>MASKMOVQ and MASKMOVDQU store through DS:EDI: EDI is lent to the host address for the one
+    /// instruction.</summary>
+    private void LowerMaskedStore(in Instruction instruction)
+    {
+        SegmentRegister segment = SegmentOf(instruction.MemorySegment);
+        bool segmented = NeedsSegmentCheck(segment, write: true);
+        _emit.Move(Host.Address, Host.Rdi);
+        EmitSegmentBase(segmented ? null : segment);
+        int size = instruction.Mnemonic == Mnemonic.Maskmovq ? 8 : 16;
+        BeginAccess(instruction, size, read: true, write: true, segmented, segment);
+        _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
+        _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
+        EndOperand();
+    }
+
+    /// <summary>MOV r/m, Sreg: memory gets two bytes, a 32-bit register the zero-extended selector.</summary>
+    private void LowerMoveFromSegment(in Instruction instruction)
+    {
+        SegmentRegister source = SegmentOf(instruction.Op1Register);
+        if (instruction.Op0Kind == OpKind.Register)
+        {
+            Register destination = instruction.Op0Register;
+            int host = Host.Of(Number(destination));
+            if (destination >= Register.EAX)
+            {
+                EmitLoadSelector(host, source);
+            }
+            else
+            {
+                EmitLoadSelector(Host.Scratch, source);
+                _emit.Byte(0x66);
+                _emit.OpRegister(0x89, Host.Scratch, host);
+            }
+
+            return;
+        }
+
+        BeginOperand(instruction, 2, read: false, write: true);
+        EmitLoadSelector(Host.Scratch, source);
+        _emit.Byte(0x66);
+        _emit.Store(Host.Scratch, Host.Address, 0);
+        EndOperand();
+    }
+
+    private void EmitLoadSelector(int destination, SegmentRegister segment)
+    {
+        _emit.Rex(false, destination, 0, Host.State, force: true);
+        _emit.Bytes(0x0F, 0xB7);
+        _emit.Memory(destination, Host.State, Offset.Segments + ((int)segment * 32) + 16);
+    }
+}

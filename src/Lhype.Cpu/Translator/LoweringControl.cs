@@ -1,0 +1,343 @@
+// Block heads, control transfers in flat 32-bit mode, and the cold stubs behind them. Direct jumps start out leading to
+// a stub that asks C# for the target and is then patched away; indirect jumps look their target up in the code TLB.
+
+using Iced.Intel;
+using Lhype.Cpu.Mmu;
+using Offset = Lhype.Cpu.CpuState.Offset;
+
+namespace Lhype.Cpu.Translator;
+
+internal sealed unsafe partial class Translator
+{
+    private bool SingleStep => (_mode & ModeKey.SingleStep) != 0;
+
+    /// <summary>Counts the block's instructions down and leaves if the budget is used up; for a page-crossing
+    /// instruction, checks that the second page is the one that was translated.</summary>
+    private void EmitHead(int offset, bool crosses, ulong secondGpa)
+    {
+        _current = 0;
+        FreeFlags();
+        _emit.Arithmetic(5, Host.Counter, _count);
+        _cold[_coldCount++] = new ColdStub
+        {
+            Kind = ColdKind.Poll,
+            Patch = _emit.JumpForward(Condition.Sign),
+            Target = offset,
+            FlagsParked = _parked,
+        };
+        if (!crosses)
+        {
+            return;
+        }
+
+        _emit.Lea(Host.Scratch, Host.CodePage, 4096);
+        EmitCodeTlbSlot(Host.Address, Host.Scratch);
+        _emit.Arithmetic(1, Host.Scratch, (int)_mode);
+        _emit.OpIndexed(0x3B, Host.Scratch, Host.State, Host.Address, Offset.CodeTlb, wide: true);
+        AddCrossPageStub(offset);
+        _emit.MoveImmediate64(Host.Scratch, (long)_cache.PageFor(secondGpa, _mode).Table);
+        _emit.OpIndexed(0x3B, Host.Scratch, Host.State, Host.Address, Offset.CodeTlb + 8, wide: true);
+        AddCrossPageStub(offset);
+    }
+
+    private void AddCrossPageStub(int offset) => _cold[_coldCount++] = new ColdStub
+    {
+        Kind = ColdKind.CrossPage,
+        Patch = _emit.JumpForward(Condition.NotEqual),
+        Target = offset,
+        FlagsParked = _parked,
+    };
+
+    /// <summary>slot = byte offset of the code TLB entry for the linear address in <paramref name="linear"/>.</summary>
+    private void EmitCodeTlbSlot(int slot, int linear)
+    {
+        _emit.Move(slot, linear);
+        _emit.OpRegister(0xC1, 5, slot);
+        _emit.Byte(7);
+        _emit.Arithmetic(4, slot, (CpuState.CodeTlbEntries - 1) << 5);
+    }
+
+    private int TargetOffset(in Instruction instruction) => _offsets[_current] + (int)instruction.NearBranch32;
+
+    private bool LowerJump(in Instruction instruction)
+    {
+        if (instruction.Op0Kind == OpKind.NearBranch32)
+        {
+            EmitDirectJump(TargetOffset(instruction));
+            return true;
+        }
+
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            BeginOperand(instruction, 4, read: true, write: false);
+            _emit.Load(Host.Scratch, Host.Address, 0);
+            EndOperand();
+        }
+        else
+        {
+            _emit.Move(Host.Scratch, Host.Of(Number(instruction.Op0Register)));
+        }
+
+        EmitIndirectJump();
+        return true;
+    }
+
+    private bool LowerCall(in Instruction instruction)
+    {
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            BeginOperand(instruction, 4, read: true, write: false);
+            _emit.Load(Host.Scratch, Host.Address, 0);
+            _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+            EndOperand();
+        }
+
+        BeginStackOperand(instruction, -4, write: true);
+        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1]);
+        _emit.Store(Host.Scratch2, Host.Address, 0);
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        }
+        else if (instruction.Op0Kind == OpKind.Register)
+        {
+            _emit.Move(Host.Scratch, Host.Of(Number(instruction.Op0Register)));
+        }
+
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        EndOperand();
+        if (instruction.Op0Kind == OpKind.NearBranch32)
+        {
+            EmitDirectJump(TargetOffset(instruction));
+        }
+        else
+        {
+            EmitIndirectJump();
+        }
+
+        return true;
+    }
+
+    private bool LowerReturn(in Instruction instruction)
+    {
+        BeginStackOperand(instruction, 0, write: false);
+        _emit.Load(Host.Scratch, Host.Address, 0);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp,
+            4 + (instruction.Code == Code.Retnd_imm16 ? instruction.Immediate16 : 0));
+        EndOperand();
+        EmitIndirectJump();
+        return true;
+    }
+
+    private bool LowerConditional(in Instruction instruction)
+    {
+        EnsureFlags();
+        int condition = instruction.ConditionCode - ConditionCode.o;
+        EmitLink(_emit.JumpForward(condition), TargetOffset(instruction));
+        EmitDirectJump(_offsets[_current + 1]);
+        return true;
+    }
+
+    /// <summary>LOOPcc and JECXZ without touching flags: lea counts, jecxz tests.</summary>
+    private bool LowerLoop(in Instruction instruction)
+    {
+        EnsureFlags();
+        int target = TargetOffset(instruction);
+        if (instruction.Mnemonic == Mnemonic.Jecxz)
+        {
+            // jecxz taken; jmp next; taken: jmp target
+            _emit.Bytes(0x67, 0xE3, 0x05);
+            EmitDirectJump(_offsets[_current + 1]);
+            EmitDirectJump(target);
+            return true;
+        }
+
+        _emit.Lea(Host.Rcx, Host.Rcx, -1);
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Loop:
+                _emit.Bytes(0x67, 0xE3, 0x05);
+                break;
+            case Mnemonic.Loope:
+                // jecxz skip; jne skip; jmp target; skip: jmp next
+                _emit.Bytes(0x67, 0xE3, 0x07);
+                _emit.Bytes(0x75, 0x05);
+                break;
+            default:
+                _emit.Bytes(0x67, 0xE3, 0x07);
+                _emit.Bytes(0x74, 0x05);
+                break;
+        }
+
+        EmitDirectJump(target);
+        EmitDirectJump(_offsets[_current + 1]);
+        return true;
+    }
+
+    /// <summary>jmp to the block at <paramref name="target"/>, an offset from the linear address of this page.</summary>
+    private void EmitDirectJump(int target)
+    {
+        EnsureFlags();
+        EmitLink(_emit.JumpForward(), target);
+    }
+
+    private void EmitLink(int patch, int target) => _cold[_coldCount++] = new ColdStub
+    {
+        Kind = ColdKind.Link,
+        Patch = patch,
+        Target = target,
+        Index = _current,
+    };
+
+    /// <summary>Jump to the linear address in r9, through the code TLB. RAX and the flags are kept in r11 and AX on
+    /// the way.</summary>
+    private void EmitIndirectJump()
+    {
+        EnsureFlags();
+        if (SingleStep)
+        {
+            _emit.Jump(0);
+            return;
+        }
+
+        EmitLookup(_mode);
+    }
+
+    private void EmitLookup(uint mode)
+    {
+        _emit.Move(Host.Flags, Host.Rax, wide: true);
+        _emit.Byte(0x9F);
+        _emit.Bytes(0x0F, 0x90, 0xC0);
+        EmitCodeTlbSlot(Host.Address, Host.Scratch);
+        _emit.Move(Host.CodePage, Host.Scratch);
+        _emit.Arithmetic(4, Host.CodePage, -4096);
+        _emit.Lea(Host.Scratch2, Host.CodePage, (int)mode);
+        _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb, wide: true);
+        _emit.Jump(Condition.NotEqual, _thunks.IndirectMissParked);
+        _emit.OpIndexed(0x8B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb + 8, wide: true);
+        _emit.Move(Host.Address, Host.Scratch);
+        _emit.Arithmetic(4, Host.Address, 4095);
+        // mov r8d, [r10 + r8 * 4]
+        _emit.Bytes(0x47, 0x8B, 0x04, 0x82);
+        _emit.OpMemory(0x03, Host.Address, Host.State, Offset.CodeBase, wide: true);
+        _emit.Bytes(0x04, 0x7F);
+        _emit.Byte(0x9E);
+        _emit.Move(Host.Rax, Host.Flags, wide: true);
+        _emit.JumpRegister(Host.Address);
+    }
+
+    /// <summary>
+    /// Emits a guard between pages: taken if this page is at <paramref name="fromLinear"/> and the target page's code
+    /// TLB slot carries <paramref name="stamp"/>, it jumps to <paramref name="target"/>; otherwise it looks the
+    /// target up. Returns its offset.
+    /// </summary>
+    internal int EmitPageGuard(uint mode, ulong fromLinear, ulong toLinear, int targetOffset, uint stamp, int target,
+        bool flagsLive)
+    {
+        int start = _emit.Offset;
+        int slot = (int)((toLinear >> 12) & (CpuState.CodeTlbEntries - 1)) * 32;
+        if (flagsLive)
+        {
+            _emit.ParkFlags();
+        }
+
+        _emit.OpRegister(0x81, 7, Host.CodePage);
+        _emit.Int32((int)fromLinear);
+        int miss1 = _emit.JumpForward(Condition.NotEqual);
+        _emit.CompareMemory(Host.State, Offset.CodeTlb + slot + 16, (int)stamp);
+        int miss2 = _emit.JumpForward(Condition.NotEqual);
+        if (flagsLive)
+        {
+            _emit.UnparkFlags();
+        }
+
+        _emit.MoveImmediate(Host.CodePage, (int)toLinear);
+        _emit.Jump(target);
+        _emit.PatchHere(miss1);
+        _emit.PatchHere(miss2);
+        if (flagsLive)
+        {
+            _emit.UnparkFlags();
+        }
+
+        _emit.Lea(Host.Scratch, Host.CodePage, targetOffset);
+        EmitLookup(mode);
+        return start;
+    }
+
+    private void EmitColdStubs()
+    {
+        for (int i = 0; i < _coldCount; i++)
+        {
+            ref ColdStub stub = ref _cold[i];
+            _emit.PatchHere(stub.Patch);
+            switch (stub.Kind)
+            {
+                case ColdKind.Load or ColdKind.Store:
+                    EmitColdOperand(stub);
+                    break;
+                case ColdKind.Poll or ColdKind.CrossPage:
+                    EmitColdHead(stub);
+                    break;
+                case ColdKind.CutBudget:
+                    _emit.Load(Host.Scratch2, Host.State, Offset.BudgetStart);
+                    _emit.OpRegister(0x29, Host.Counter, Host.Scratch2);
+                    _emit.Store(Host.Scratch2, Host.State, Offset.BudgetStart);
+                    _emit.OpRegister(0x31, Host.Counter, Host.Counter);
+                    _emit.Jump(stub.BodyEnd);
+                    break;
+                default:
+                    EmitColdLink(stub);
+                    break;
+            }
+        }
+    }
+
+    private void EmitColdOperand(in ColdStub stub)
+    {
+        int guest = _offsets[stub.Index];
+        _cache.AddMap(_emit.Offset, guest, stub.Index, stub.FlagsParked);
+        _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
+        _emit.Call(_thunks.Prepare);
+        if (stub.Kind == ColdKind.Load)
+        {
+            _emit.Jump(stub.BodyStart);
+            return;
+        }
+
+        _emit.Jump(Condition.Equal, stub.BodyStart);
+        _emit.CopyFrom(stub.BodyStart, stub.BodyEnd);
+        _emit.Call(_thunks.Commit);
+        // The return address of Commit stands for "the next instruction".
+        _cache.AddMap(_emit.Offset, _offsets[stub.Index + 1], stub.Index + 1, stub.FlagsParked);
+        _emit.Jump(stub.BodyEnd);
+    }
+
+    private void EmitColdHead(in ColdStub stub)
+    {
+        if (stub.FlagsParked)
+        {
+            _emit.UnparkFlags();
+        }
+
+        _emit.Lea(Host.Counter, Host.Counter, _count);
+        _emit.Lea(Host.Address, Host.CodePage, stub.Target);
+        _emit.Jump(stub.Kind == ColdKind.Poll ? _thunks.Poll : _thunks.CrossPage);
+    }
+
+    private void EmitColdLink(in ColdStub stub)
+    {
+        int start = _emit.Offset;
+        if (SingleStep)
+        {
+            _emit.Lea(Host.Scratch, Host.CodePage, stub.Target);
+            _emit.Jump(0);
+            return;
+        }
+
+        int link = _cache.AddLink(stub.Patch, start, stub.Target);
+        _emit.Lea(Host.Address, Host.CodePage, stub.Target);
+        _emit.MoveImmediate(Host.Scratch, link);
+        _emit.Jump(_thunks.Link);
+    }
+}

@@ -1,0 +1,207 @@
+// Memory operands in emitted code: the effective address, the inline TLB check, and the cold stub behind it.
+//
+//      lea   r8d, [effective address]          flag-free; the 32-bit result wraps as the guest's does
+//      (park flags, if live)
+//      mov   r9d, r8d / shr r9d, 8 / and r9d, 7FF0h            TLB slot of the first byte
+//      lea   r10d, [r8 + size - 1] / and r10d, FFFFF000h       page of the last byte
+//      cmp   r10d, [r15 + r9 + table] / jne cold               a page crossing misses by construction
+//      add   r8, [r15 + r9 + table + 8]                        host address
+//  H:  (unpark flags, if the instruction needs them)
+//      body of the instruction on [r8]
+//  E:
+//
+// The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was bounced runs
+// its own copy of [H, E) and then commits.
+
+using Iced.Intel;
+using Lhype.Cpu.Mmu;
+
+namespace Lhype.Cpu.Translator;
+
+/// <summary>Code that is emitted after the block's hot part.</summary>
+internal struct ColdStub
+{
+    internal ColdKind Kind;
+    /// <summary>rel32 in the hot code that leads here.</summary>
+    internal int Patch;
+    /// <summary>AccessInfo of a memory operand.</summary>
+    internal uint Info;
+    /// <summary>Start (H) and end (E) of the body in the hot code.</summary>
+    internal int BodyStart;
+    internal int BodyEnd;
+    internal int Index;
+    /// <summary>Link target, or the offset of the block for a poll.</summary>
+    internal int Target;
+    internal bool FlagsParked;
+}
+
+/// <summary>Kinds of cold code.</summary>
+internal enum ColdKind : byte
+{
+    Load,
+    Store,
+    Poll,
+    Link,
+    CutBudget,
+    CrossPage,
+}
+
+internal sealed unsafe partial class Translator
+{
+    /// <summary>The stub of the operand whose body is being emitted, or -1.</summary>
+    private int _openOperand = -1;
+
+    /// <summary>Emits address and check for the instruction's memory operand; then r8 is the host address and the
+    /// caller emits the body, ending with <see cref="EndOperand"/>.</summary>
+    private void BeginOperand(in Instruction instruction, int size, bool read, bool write)
+    {
+        SegmentRegister segment = SegmentOf(instruction.MemorySegment);
+        bool segmented = NeedsSegmentCheck(segment, write);
+        EmitAddress(instruction, segmented ? null : segment);
+        BeginAccess(instruction, size, read, write, segmented, segment);
+    }
+
+    /// <summary>As <see cref="BeginOperand"/>, for the stack slot at ESP + <paramref name="displacement"/> in flat
+    /// mode.</summary>
+    private void BeginStackOperand(in Instruction instruction, int displacement, bool write)
+    {
+        _emit.Lea(Host.Address, Host.GuestEsp, displacement);
+        BeginAccess(instruction, 4, !write, write, segmented: false, SegmentRegister.Ss);
+    }
+
+    /// <summary>The check on the linear address in r8.</summary>
+    private void BeginAccess(in Instruction instruction, int size, bool read, bool write, bool segmented,
+        SegmentRegister segment)
+    {
+        FreeFlags();
+        bool user = (_mode & ModeKey.User) != 0;
+        uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
+            | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0);
+        ref ColdStub stub = ref _cold[_coldCount];
+        stub = new ColdStub { Kind = write ? ColdKind.Store : ColdKind.Load, Index = _current };
+        if (segmented)
+        {
+            info |= AccessInfo.Segmented | ((uint)segment << AccessInfo.SegmentShift);
+            stub.Patch = _emit.JumpForward();
+        }
+        else
+        {
+            int table = CpuState.DataTlbOffset(user, write);
+            _emit.Move(Host.Scratch, Host.Address);
+            _emit.OpRegister(0xC1, 5, Host.Scratch);
+            _emit.Byte(8);
+            _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+            if (size > 1)
+            {
+                _emit.Lea(Host.Scratch2, Host.Address, size - 1);
+            }
+            else
+            {
+                _emit.Move(Host.Scratch2, Host.Address);
+            }
+
+            _emit.Arithmetic(4, Host.Scratch2, -4096);
+            _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);
+            stub.Patch = _emit.JumpForward(Condition.NotEqual);
+            _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
+        }
+
+        stub.Info = info;
+        stub.BodyStart = _emit.Offset;
+        _openOperand = _coldCount++;
+        FlagsForBody(instruction);
+        stub.FlagsParked = _parked;
+        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+    }
+
+    /// <summary>The body of the open operand's instruction is complete: everything it does lies between H and
+    /// here.</summary>
+    private void EndOperand()
+    {
+        _cold[_openOperand].BodyEnd = _emit.Offset;
+        _openOperand = -1;
+    }
+
+    /// <summary>True if the access must be checked against the descriptor by C#: the mode is not flat, or the
+    /// segment is one the mode says nothing about, or the access is one a flat segment refuses.</summary>
+    private bool NeedsSegmentCheck(SegmentRegister segment, bool write) => segment switch
+    {
+        SegmentRegister.Fs => (_mode & ModeKey.FsOpen) == 0,
+        SegmentRegister.Gs => (_mode & ModeKey.GsOpen) == 0,
+        SegmentRegister.Cs => write || (_mode & ModeKey.Flat) == 0,
+        _ => (_mode & ModeKey.Flat) == 0,
+    };
+
+    private static SegmentRegister SegmentOf(Register register) => register switch
+    {
+        Register.ES => SegmentRegister.Es,
+        Register.CS => SegmentRegister.Cs,
+        Register.SS => SegmentRegister.Ss,
+        Register.FS => SegmentRegister.Fs,
+        Register.GS => SegmentRegister.Gs,
+        _ => SegmentRegister.Ds,
+    };
+
+    /// <summary>r8d = effective address, plus the segment base if it is FS or GS. No flags are touched.</summary>
+    private void EmitAddress(in Instruction instruction, SegmentRegister? segment)
+    {
+        Register baseRegister = instruction.MemoryBase;
+        Register indexRegister = instruction.MemoryIndex;
+        int displacement = (int)instruction.MemoryDisplacement32;
+        bool address16 = instruction.MemoryDisplSize == 2 || baseRegister is Register.BX or Register.BP or Register.SI
+            or Register.DI || indexRegister is Register.SI or Register.DI;
+        EmitEffectiveAddress(Host.Address, baseRegister, indexRegister, instruction.MemoryIndexScale, displacement,
+            address16);
+        if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
+        {
+            _emit.Load(Host.Scratch, Host.State, CpuState.Offset.Segments + ((int)segment * 32));
+            _emit.Rex(false, Host.Address, Host.Scratch, Host.Address, force: true);
+            _emit.Bytes(0x8D, (byte)(0x04 | ((Host.Address & 7) << 3)), (byte)(((Host.Scratch & 7) << 3) | (Host.Address & 7)));
+        }
+    }
+
+    /// <summary>LEA in host registers. 16-bit addresses wrap at 64 KiB.</summary>
+    private void EmitEffectiveAddress(int destination, Register baseRegister, Register indexRegister, int scale,
+        int displacement, bool address16)
+    {
+        if (baseRegister == Register.None && indexRegister == Register.None)
+        {
+            _emit.MoveImmediate(destination, address16 ? (ushort)displacement : displacement);
+            return;
+        }
+
+        int host = baseRegister == Register.None ? -1 : Host.Of(Number(baseRegister));
+        if (indexRegister == Register.None)
+        {
+            _emit.Lea(destination, host, displacement);
+        }
+        else
+        {
+            int index = Host.Of(Number(indexRegister));
+            int scaleBits = scale switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 };
+            _emit.Rex(false, destination, index, host < 0 ? 0 : host, force: false);
+            _emit.Byte(0x8D);
+            bool small = host >= 0 && displacement == (sbyte)displacement;
+            _emit.Byte((host < 0 ? 0 : small ? 0x40 : 0x80) | ((destination & 7) << 3) | 4);
+            _emit.Byte((scaleBits << 6) | ((index & 7) << 3) | (host < 0 ? 5 : host & 7));
+            if (small)
+            {
+                _emit.Byte(displacement);
+            }
+            else
+            {
+                _emit.Int32(displacement);
+            }
+        }
+
+        if (address16)
+        {
+            _emit.Rex(false, destination, 0, destination, force: false);
+            _emit.Bytes(0x0F, 0xB7, (byte)(0xC0 | ((destination & 7) << 3) | (destination & 7)));
+        }
+    }
+
+    /// <summary>The encoding (0-7) of a 16- or 32-bit general register.</summary>
+    private static int Number(Register register) =>
+        register >= Register.EAX ? register - Register.EAX : register - Register.AX;
+}

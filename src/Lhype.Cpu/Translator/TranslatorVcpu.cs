@@ -1,0 +1,460 @@
+// One vCPU of the translating engine: owns the state, the TLBs, the code memory and the run loop that alternates
+// between emitted code and C#. Everything emitted code cannot do arrives here as an ExitReason.
+
+using System;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Threading;
+using Lhype.Cpu.Architecture;
+using Lhype.Cpu.Mmu;
+using Lhype.Host;
+
+namespace Lhype.Cpu.Translator;
+
+/// <summary>A vCPU that runs translated code on its thread.</summary>
+internal sealed unsafe partial class TranslatorVcpu : IVcpu
+{
+    /// <summary>Guest instructions between two looks at events: about 5-10 us of guest time.</summary>
+    private const int Budget = 16384;
+
+    private readonly GuestRam _ram;
+    private readonly ICpuBus _bus;
+    private readonly CpuState* _state;
+    private readonly LinearMemory _memory;
+    private readonly CodeMemory _code;
+    private readonly Emitter _emitter;
+    private readonly BlockCache _cache;
+    private readonly Translator _translator;
+    private readonly Processor _processor;
+    private readonly NativeRoutines _native = new();
+    private readonly IDisposable _faultRange;
+    private readonly delegate* unmanaged[Cdecl]<CpuState*, byte*, void> _enter;
+    private readonly int _codeEnd;
+    private GCHandle _handle;
+    private IDisposable? _alternateStack;
+    private int _preparedThread = -1;
+    private int _generation;
+    private volatile bool _stop;
+    private bool _modeDirty = true;
+    private EngineStatistics _statistics;
+
+    internal TranslatorVcpu(GuestRam ram, ICpuBus bus, CpuModel model, int blockLimit, int codeBytes)
+    {
+        _ram = ram;
+        _bus = bus;
+        _state = (CpuState*)NativeMemory.AlignedAlloc(CpuState.SizeBytes, 4096);
+        NativeMemory.Clear(_state, CpuState.SizeBytes);
+        _memory = new LinearMemory(_state, ram, bus);
+        _code = new CodeMemory(codeBytes);
+        _emitter = new Emitter(_code);
+        _cache = new BlockCache(_memory, _emitter);
+        Thunks thunks = new(_emitter, _code, _native,
+            (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
+            (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
+        _translator = new Translator(_emitter, thunks, _cache, _memory, ram, model, blockLimit);
+        _processor = new Processor(_state, _memory, ram, bus, _native, model);
+        _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + thunks.Enter);
+        _codeEnd = thunks.End;
+        _faultRange = FaultHandler.Register(_code.Executable, (nuint)_code.Size,
+            _code.Executable + thunks.HostFault, new FaultSlots(CpuState.Offset.ExitHostPc, CpuState.Offset.HostTrap,
+                CpuState.Offset.HostFaultAddress));
+        _handle = GCHandle.Alloc(this);
+        Reset();
+    }
+
+    /// <inheritdoc/>
+    public CpuState* State => _state;
+
+    /// <inheritdoc/>
+    public EngineStatistics Statistics
+    {
+        get
+        {
+            EngineStatistics statistics = _statistics;
+            statistics.Instructions = _state->InstructionCount;
+            statistics.InstructionsTranslated = _translator.InstructionsTranslated;
+            statistics.HostBytes = _translator.HostBytes;
+            statistics.TlbMisses = _memory.Misses;
+            statistics.TlbFlushes = _memory.Flushes;
+            statistics.BlocksInvalidated = _cache.Invalidated;
+            statistics.BouncedAccesses = _memory.Bounced;
+            return statistics;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Reset()
+    {
+        _processor.Reset();
+        _state->Handle = GCHandle.ToIntPtr(_handle);
+        _state->CodeBase = (ulong)_code.Executable;
+        _state->Mxcsr = 0x1F80;
+        _state->HostMxcsr = 0x1F80;
+        StateChanged();
+    }
+
+    /// <inheritdoc/>
+    public void StateChanged()
+    {
+        _modeDirty = true;
+        _memory.FlushAll();
+    }
+
+    /// <inheritdoc/>
+    public void InvalidateCode(ulong gpa, ulong length)
+    {
+        while (length != 0)
+        {
+            ulong part = Math.Min(length, 4096 - (gpa & 4095));
+            if (_memory.HoldsCode(gpa))
+            {
+                _ = _cache.CodeWritten(gpa, (int)part);
+            }
+
+            gpa += part;
+            length -= part;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Kick(bool stop)
+    {
+        if (stop)
+        {
+            _stop = true;
+        }
+
+        Volatile.Write(ref _state->EventPending, 1);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _faultRange.Dispose();
+        _alternateStack?.Dispose();
+        _cache.Clear();
+        _code.Dispose();
+        _memory.Dispose();
+        _handle.Free();
+        NativeMemory.AlignedFree(_state);
+    }
+
+    /// <inheritdoc/>
+    public VcpuExit Run()
+    {
+        PrepareThread();
+        while (true)
+        {
+            // Events: what other threads asked for, then interrupts. Only here, so an instruction is never split.
+            if (Volatile.Read(ref _state->EventPending) != 0)
+            {
+                Volatile.Write(ref _state->EventPending, 0);
+                if (_stop)
+                {
+                    _stop = false;
+                    return VcpuExit.Kick;
+                }
+
+                _bus.Poll();
+            }
+
+            bool shadow = _state->InterruptShadow != 0;
+            if (!TakeInterrupt(shadow))
+            {
+                return VcpuExit.Shutdown;
+            }
+
+            if (_state->Halted != 0)
+            {
+                return VcpuExit.Halt;
+            }
+
+            // One instruction alone: under TF, and behind STI or MOV SS when an interrupt is waiting for it.
+            uint mode = CurrentMode();
+            bool trapFlag = (_state->SystemFlags & EflagsBits.Trap) != 0;
+            if (shadow)
+            {
+                _state->InterruptShadow = 0;
+                if (_state->InterruptWaiting != 0)
+                {
+                    mode |= ModeKey.SingleStep;
+                }
+            }
+
+            byte* code = Find(LinearRip, mode);
+            bool alive = code != null ? RunFrom(code, mode, trapFlag) : _processor.DeliverException();
+            if (!alive)
+            {
+                return VcpuExit.Shutdown;
+            }
+        }
+    }
+
+    private ulong LinearRip => _memory.Wrap(_state->Rip + _state->Segment(SegmentRegister.Cs).Base);
+
+    /// <summary>Delivers a pending external interrupt if the guest lets it in. False: triple fault.</summary>
+    private bool TakeInterrupt(bool shadow)
+    {
+        bool requested = _bus.InterruptRequested;
+        if (requested && !shadow && _state->InterruptFlag != 0)
+        {
+            int vector = _bus.AcknowledgeInterrupt();
+            if (vector >= 0)
+            {
+                _state->Halted = 0;
+                _modeDirty = true;
+                _statistics.Interrupts++;
+                if (!_processor.DeliverInterrupt(vector))
+                {
+                    return false;
+                }
+            }
+
+            requested = _bus.InterruptRequested;
+        }
+
+        _state->InterruptWaiting = requested ? 1u : 0;
+        return true;
+    }
+
+    private uint CurrentMode()
+    {
+        if (_modeDirty)
+        {
+            _modeDirty = false;
+            _state->ModeKey = _processor.ComputeModeKey();
+        }
+
+        return _state->ModeKey;
+    }
+
+    /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False: triple
+    /// fault.</summary>
+    private bool RunFrom(byte* code, uint mode, bool trapFlag)
+    {
+        if (_state->Counter <= 0)
+        {
+            _state->Counter = Budget;
+            _state->BudgetStart = Budget;
+        }
+
+        while (true)
+        {
+            _enter(_state, code);
+            _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
+            _state->BudgetStart = _state->Counter;
+            switch ((ExitReason)_state->ExitReason)
+            {
+                case ExitReason.Indirect:
+                    _statistics.IndirectExits++;
+                    SetLinearRip(_state->Rip);
+                    return !trapFlag || SingleStepTrap();
+                case ExitReason.Poll:
+                    _statistics.PollExits++;
+                    SetLinearRip(_state->Rip);
+                    _state->Counter = 0;
+                    _bus.Poll();
+                    return true;
+                case ExitReason.Link:
+                    _statistics.LinkExits++;
+                    SetLinearRip(_state->Rip);
+                    code = LinkAndFind((int)_state->ExitSite, mode);
+                    if (code == null || Volatile.Read(ref _state->EventPending) != 0)
+                    {
+                        return code != null || _processor.DeliverException();
+                    }
+
+                    break;
+                case ExitReason.Trap:
+                    code = ExecuteTrap(mode, trapFlag, out bool alive);
+                    if (code == null)
+                    {
+                        return alive;
+                    }
+
+                    break;
+                case ExitReason.MemoryFault:
+                    LocateFault(_state->ExitHostPc - 1);
+                    return Deliver();
+                case ExitReason.HostFault:
+                    return DeliverHostFault();
+                case ExitReason.CodeDropped:
+                    LocateNext();
+                    return !trapFlag || SingleStepTrap();
+                default:
+                    SetLinearRip(_state->Rip);
+                    return ResolveCrossPage(mode) || _processor.DeliverException();
+            }
+        }
+    }
+
+    private bool Deliver()
+    {
+        _statistics.Faults++;
+        _modeDirty = true;
+        return _processor.DeliverException();
+    }
+
+    private bool SingleStepTrap()
+    {
+        _modeDirty = true;
+        return _processor.DeliverDebugTrap();
+    }
+
+    /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the loop.</summary>
+    private byte* ExecuteTrap(uint mode, bool trapFlag, out bool alive)
+    {
+        _statistics.TrapExits++;
+        alive = true;
+        ref TrapSite site = ref _translator.TrapAt((int)_state->ExitSite);
+        ref Block block = ref _cache.BlockAt(site.Block);
+        ulong linear = _memory.Wrap(_state->CodePageBase + (ulong)site.GuestOffset);
+        SetLinearRip(linear);
+        ulong next = _state->Rip + (ulong)site.Instruction.Length;
+        int remaining = block.Instructions - site.Index - 1;
+        int generation = _generation;
+        _modeDirty = true;
+        Outcome outcome = _processor.Execute(site.Instruction);
+        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next && CurrentMode() == mode
+            && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
+            && Volatile.Read(ref _state->EventPending) == 0)
+        {
+            UpdateInterruptWaiting();
+            return _code.Executable + site.Continuation;
+        }
+
+        _state->InstructionCount -= (ulong)remaining;
+        switch (outcome)
+        {
+            case Outcome.Fault:
+                _statistics.Faults++;
+                alive = _processor.DeliverException();
+                break;
+            case Outcome.Halt:
+                _state->Halted = 1;
+                break;
+            default:
+                alive = !trapFlag || SingleStepTrap();
+                break;
+        }
+
+        return null;
+    }
+
+    /// <summary>Notes whether an interrupt is waiting, and makes emitted code look soon if it can be taken.</summary>
+    private void UpdateInterruptWaiting()
+    {
+        bool requested = _bus.InterruptRequested;
+        _state->InterruptWaiting = requested ? 1u : 0;
+        if (requested && _state->InterruptFlag != 0)
+        {
+            _state->BudgetStart -= _state->Counter;
+            _state->Counter = 0;
+        }
+    }
+
+    private void SetLinearRip(ulong linear) =>
+        _state->Rip = _memory.Wrap(linear - _state->Segment(SegmentRegister.Cs).Base);
+
+    /// <summary>Sets Rip to the guest instruction that the host address <paramref name="pc"/> belongs to.</summary>
+    private MapEntry LocateFault(ulong pc)
+    {
+        int offset = (int)(pc - (ulong)_code.Executable);
+        int index = _cache.FindByHost(offset);
+        Invariant.Check(index >= 0, $"fault at host offset {offset:x} outside any block (end {_emitter.Offset:x})");
+        ref Block block = ref _cache.BlockAt(index);
+        MapEntry entry = _cache.FindInstruction(block, offset);
+        SetLinearRip(_state->CodePageBase + entry.GuestOffset);
+        _state->InstructionCount -= (ulong)(block.Instructions - entry.Index);
+        return entry;
+    }
+
+    private void LocateNext()
+    {
+        MapEntry entry = LocateFault(_state->ExitHostPc);
+        if (entry.FlagsParked)
+        {
+            TakeParkedFlags();
+        }
+    }
+
+    /// <summary>AH = SF ZF AF PF CF and AL = OF, as ParkFlags left them in r11.</summary>
+    private void TakeParkedFlags()
+    {
+        uint parked = (uint)_state->Temp0;
+        _state->ArithFlags = ((parked >> 8) & 0xFF) | ((parked & 1) << 11);
+    }
+
+    private bool DeliverHostFault()
+    {
+        _statistics.HostSignals++;
+        MapEntry entry = LocateFault(_state->ExitHostPc);
+        if (entry.FlagsParked)
+        {
+            TakeParkedFlags();
+        }
+
+        switch (_state->HostTrap)
+        {
+            case Vector.DivideError or Vector.FloatingPoint or Vector.SimdFloatingPoint:
+                _ = Fault.Raise(_state, _state->HostTrap);
+                break;
+            case Vector.GeneralProtection:
+                _ = Fault.Raise(_state, Vector.GeneralProtection);
+                break;
+            default:
+                Invariant.Fail($"host exception {_state->HostTrap} at guest address {LinearRip:x} "
+                    + $"(host {_state->ExitHostPc:x}, address {_state->HostFaultAddress:x})");
+                break;
+        }
+
+        return Deliver();
+    }
+
+    private void PrepareThread()
+    {
+        if (_preparedThread != Environment.CurrentManagedThreadId)
+        {
+            _preparedThread = Environment.CurrentManagedThreadId;
+            _alternateStack = FaultHandler.PrepareThread();
+            _native.Fninit();
+        }
+    }
+
+    private static TranslatorVcpu Of(CpuState* state) =>
+        Unsafe.As<TranslatorVcpu>(GCHandle.FromIntPtr(state->Handle).Target!);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static byte* PrepareEntry(CpuState* state, ulong address, uint info) => Of(state).Prepare(address, info);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static uint CommitEntry(CpuState* state) => Of(state).Commit();
+
+    private byte* Prepare(ulong address, uint info)
+    {
+        if ((info & AccessInfo.Segmented) != 0)
+        {
+            SegmentRegister segment = (SegmentRegister)((info >> AccessInfo.SegmentShift) & 7);
+            if (!_processor.TryLinearize(segment, (uint)address, (int)(info & AccessInfo.SizeMask),
+                (info & AccessInfo.Write) != 0, out address))
+            {
+                return null;
+            }
+        }
+
+        byte* host = _memory.Prepare(address, info);
+        if (_state->BounceActive != 0)
+        {
+            UpdateInterruptWaiting();
+        }
+
+        return host;
+    }
+
+    private uint Commit()
+    {
+        bool dropped = _memory.Commit();
+        UpdateInterruptWaiting();
+        return dropped ? 1u : 0;
+    }
+}
