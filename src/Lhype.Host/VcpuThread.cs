@@ -23,8 +23,8 @@ public sealed unsafe class VcpuThread
     /// <summary>Starts the thread.</summary>
     public void Start() => _thread.Start();
 
-    /// <summary>Waits until the body has returned.</summary>
-    public void Join() => _thread.Join();
+    /// <summary>Waits until the body has returned; false if it has not after <paramref name="patience"/>.</summary>
+    public bool Join(TimeSpan patience) => _thread.Join(patience);
 
     private static void Run(Action body)
     {
