@@ -21,6 +21,8 @@ internal static class AccessInfo
     internal const int SegmentShift = 20;
     /// <summary>The emitted code holds the arithmetic flags in r11 (see HostRegisters).</summary>
     internal const uint FlagsParked = 1 << 23;
+    /// <summary>The operand must be 16-byte aligned: #GP(0) comes before any page fault.</summary>
+    internal const uint Aligned = 1 << 24;
 }
 
 public sealed unsafe partial class LinearMemory
@@ -38,6 +40,12 @@ public sealed unsafe partial class LinearMemory
         bool write = (info & AccessInfo.Write) != 0;
         bool user = (info & AccessInfo.User) != 0;
         linear = Wrap(linear);
+        if ((info & AccessInfo.Aligned) != 0 && (linear & 15) != 0)
+        {
+            _ = Fault.Raise(_state, Vector.GeneralProtection);
+            return null;
+        }
+
         if (!TryResolve(linear, write, user, out ulong gpa))
         {
             return null;

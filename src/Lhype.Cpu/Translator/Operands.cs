@@ -76,7 +76,8 @@ internal sealed unsafe partial class Translator
         FreeFlags();
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
-            | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0);
+            | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0)
+            | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0);
         ref ColdStub stub = ref _cold[_coldCount];
         stub = new ColdStub { Kind = write ? ColdKind.Store : ColdKind.Load, Index = _current };
         if (segmented)
@@ -113,6 +114,11 @@ internal sealed unsafe partial class Translator
         stub.FlagsParked = _parked;
         _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
     }
+
+    /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1, 4.1.1).</summary>
+    private static bool NeedsAlignment(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
+        or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Maskmovdqu or Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm
+        or Mnemonic.Pcmpistri or Mnemonic.Pcmpistrm);
 
     /// <summary>The body of the open operand's instruction is complete: everything it does lies between H and
     /// here.</summary>

@@ -70,7 +70,8 @@ internal sealed unsafe partial class Translator
         _limit = Math.Clamp(blockLimit, 1, MaxInstructions);
         _classes = new InstructionClasses(model);
         _crossing = (byte*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(64);
-        const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD;
+        const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD
+            | DecoderOptions.ForceReservedNop;
         _decoder32 = Decoder.Create(32, _reader, Options);
         _decoder16 = Decoder.Create(16, _reader, Options);
     }
@@ -206,7 +207,8 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Which arithmetic flags (as Iced RflagsBits) are needed at each instruction, going backwards. All are
-    /// live where the block is left, because what follows is not known.</summary>
+    /// live where the block is left, because what follows is not known. A fault in the middle of a block shows the
+    /// guest garbage in flags that are dead there; blocks of one instruction are exact.</summary>
     private void ComputeLiveness()
     {
         const int All = (int)ArithmeticFlags;
@@ -221,30 +223,36 @@ internal sealed unsafe partial class Translator
             }
             else
             {
-                if (!MayLeaveFlags(instruction))
+                live = (live & ~(int)FlagsReplaced(instruction)) | ((int)instruction.RflagsRead & All);
+                if (_limit == 1)
                 {
-                    live &= ~(int)(instruction.RflagsModified & ArithmeticFlags);
+                    live = All;
                 }
-
-                live |= (int)instruction.RflagsRead & All;
             }
 
             _liveBefore[i] = (byte)live;
         }
     }
 
-    /// <summary>Shifts and rotates by zero leave all flags as they were (SDM vol. 2, SAL/SAR/SHL/SHR, RCL...).</summary>
-    private static bool MayLeaveFlags(in Instruction instruction)
+    /// <summary>The flags an instruction certainly replaces. Shifts and rotates by zero leave all as they were
+    /// (SDM vol. 2). "Undefined" flags keep their old value on some CPUs (MUL, DIV), so they count as kept; only the
+    /// logic operations replace AF on every CPU, and they are too common to be careful about.</summary>
+    private static RflagsBits FlagsReplaced(in Instruction instruction)
     {
+        RflagsBits replaced = instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet;
         switch (instruction.Mnemonic)
         {
+            case Mnemonic.And or Mnemonic.Or or Mnemonic.Xor or Mnemonic.Test:
+                return replaced | RflagsBits.AF;
             case Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror
                 or Mnemonic.Rcl or Mnemonic.Rcr:
-                return instruction.Op1Kind == OpKind.Register || (instruction.Immediate8 & 31) == 0;
+                return instruction.Op1Kind == OpKind.Register || (instruction.Immediate8 & 31) == 0
+                    ? RflagsBits.None : replaced;
             case Mnemonic.Shld or Mnemonic.Shrd:
-                return instruction.Op2Kind == OpKind.Register || (instruction.Immediate8 & 31) == 0;
+                return instruction.Op2Kind == OpKind.Register || (instruction.Immediate8 & 31) == 0
+                    ? RflagsBits.None : replaced;
             default:
-                return false;
+                return replaced;
         }
     }
 

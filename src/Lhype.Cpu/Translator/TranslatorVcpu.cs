@@ -182,7 +182,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             }
 
             byte* code = Find(LinearRip, mode);
-            bool alive = code != null ? RunFrom(code, mode, trapFlag) : _processor.DeliverException();
+            bool alive = code != null ? RunFrom(code, mode, trapFlag) : Deliver();
             if (!alive)
             {
                 return VcpuExit.Shutdown;
@@ -261,7 +261,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     code = LinkAndFind((int)_state->ExitSite, mode);
                     if (code == null || Volatile.Read(ref _state->EventPending) != 0)
                     {
-                        return code != null || _processor.DeliverException();
+                        return code != null || Deliver();
                     }
 
                     break;
@@ -283,7 +283,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     return !trapFlag || SingleStepTrap();
                 default:
                     SetLinearRip(_state->Rip);
-                    return ResolveCrossPage(mode) || _processor.DeliverException();
+                    return ResolveCrossPage(mode) || Deliver();
             }
         }
     }
@@ -396,7 +396,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
         switch (_state->HostTrap)
         {
-            case Vector.DivideError or Vector.FloatingPoint or Vector.SimdFloatingPoint:
+            case Vector.DivideError or Vector.InvalidOpcode or Vector.FloatingPoint or Vector.SimdFloatingPoint:
                 _ = Fault.Raise(_state, _state->HostTrap);
                 break;
             case Vector.GeneralProtection:
