@@ -1,5 +1,5 @@
-// Where the loader puts its own structures in the guest's low memory. All of it is free for the kernel once it has
-// read the structures. Used by BootLoader and its parts.
+// Where the loader puts its own structures in the guest's low memory. All of it is free for the kernel once
+// it has read the structures. Used by BootLoader and its parts.
 
 namespace Lhype.Machine.Boot;
 
@@ -36,7 +36,8 @@ internal static class BootLayout
     /// <summary>First address after the loader's structures.</summary>
     public const uint End = 0x1_0000;
 
-    /// <summary>Start of the range that is never offered as RAM: video memory, option ROMs, BIOS and ACPI tables.</summary>
+    /// <summary>Start of the range that is never offered as RAM: video memory, option ROMs, BIOS and ACPI
+    /// tables.</summary>
     public const uint ReservedStart = 0xA_0000;
 
     /// <summary>End of that range.</summary>

@@ -1,6 +1,6 @@
-// Puts a kernel and all it is told into guest memory and says how the vCPU starts. The machine builder calls it once
-// per start or reset, after the board has placed its ACPI tables. Linux by the 32-bit boot protocol (Linux
-// Documentation/arch/x86/boot.rst), multiboot 1 by its specification.
+// Puts a kernel and all it is told into guest memory and says how the vCPU starts. The machine builder calls
+// it once per start or reset, after the board has placed its ACPI tables. Linux by the 32-bit boot protocol
+// (Linux Documentation/arch/x86/boot.rst), multiboot 1 by its specification.
 
 using System;
 using System.Buffers.Binary;
@@ -39,14 +39,15 @@ public static class BootLoader
     private const int SetupDataHeaderBytes = 16;
     private const int SeedBytes = 32;
 
-    /// <summary>Loads <paramref name="kernel"/> and <paramref name="inputs"/> into <paramref name="memory"/>. Throws
-    /// LhypeException, with one sentence for the user, if they do not fit or cannot be started.</summary>
+    /// <summary>Loads <paramref name="kernel"/> and <paramref name="inputs"/> into
+    /// <paramref name="memory"/>. Throws LhypeException, with one sentence for the user, if they do not fit
+    /// or cannot be started.</summary>
     public static BootState Load(KernelImage kernel, BootInputs inputs, GuestMemory memory)
     {
         if (kernel.Bits != 32)
         {
-            throw new LhypeException($"The kernel {kernel.Name} is 64-bit and this version of Lhype runs 32-bit kernels "
-                + "only; use an i386 kernel such as linux-image-686.");
+            throw new LhypeException($"The kernel {kernel.Name} is 64-bit and this version of Lhype runs "
+                + "32-bit kernels only; use an i386 kernel such as linux-image-686.");
         }
 
         CheckRoom(kernel, memory);
@@ -70,7 +71,8 @@ public static class BootLoader
             };
         }
 
-        (ulong, ulong) initrd = Initrd.Place(inputs.Initrds, memory, kernel.ReservedEnd, kernel.InitrdAddressMax);
+        (ulong, ulong) initrd =
+            Initrd.Place(inputs.Initrds, memory, kernel.ReservedEnd, kernel.InitrdAddressMax);
         ulong setupData = WriteSeed(inputs.Entropy, memory);
         byte[] zeroPage = BootParams.Make(kernel, map, memory, initrd, setupData, inputs.AcpiRsdpAddress);
         MustWrite(memory, BootLayout.ZeroPage, zeroPage);
@@ -82,7 +84,8 @@ public static class BootLoader
         if (memory.LowSize < BootLayout.ReservedEnd || kernel.ReservedEnd > memory.LowSize)
         {
             ulong needed = Math.Max(kernel.ReservedEnd, BootLayout.ReservedEnd);
-            throw new LhypeException($"The kernel {kernel.Name} needs memory up to {(needed + 0xF_FFFF) >> 20} MiB and "
+            throw new LhypeException(
+                $"The kernel {kernel.Name} needs memory up to {(needed + 0xF_FFFF) >> 20} MiB and "
                 + $"the guest has {memory.Size >> 20} MiB; use a larger --memory.");
         }
 
@@ -92,8 +95,9 @@ public static class BootLoader
             bool hole = segment.Physical < BootLayout.ReservedEnd && segment.End > BootLayout.ReservedStart;
             if (ownArea || hole)
             {
-                throw new LhypeException($"The kernel {kernel.Name} asks to be loaded at 0x{segment.Physical:x}, where "
-                    + "Lhype keeps boot data or a PC has no RAM; link it for 1 MiB or higher.");
+                throw new LhypeException(
+                    $"The kernel {kernel.Name} asks to be loaded at 0x{segment.Physical:x}, "
+                    + "where Lhype keeps boot data or a PC has no RAM; link it for 1 MiB or higher.");
             }
         }
     }
@@ -103,13 +107,15 @@ public static class BootLoader
         int length = Encoding.UTF8.GetByteCount(commandLine);
         if (length > kernel.CommandLineMax)
         {
-            throw new LhypeException($"The kernel command line has {length} bytes and the kernel {kernel.Name} takes at "
-                + $"most {kernel.CommandLineMax}; shorten --append.");
+            throw new LhypeException(
+                $"The kernel command line has {length} bytes and the kernel {kernel.Name} takes "
+                + $"at most {kernel.CommandLineMax}; shorten --append.");
         }
 
         if (commandLine.Contains('\0', StringComparison.Ordinal))
         {
-            throw new LhypeException("The kernel command line contains a NUL character; remove it from --append.");
+            throw new LhypeException(
+                "The kernel command line contains a NUL character; remove it from --append.");
         }
 
         var bytes = new byte[length + 1];

@@ -1,5 +1,5 @@
-// The Linux zero page, struct boot_params (Linux Documentation/arch/x86/zero-page.rst and boot.rst): everything a
-// kernel learns from its loader. Called by BootLoader for Linux kernels.
+// The Linux zero page, struct boot_params (Linux Documentation/arch/x86/zero-page.rst and boot.rst):
+// everything a kernel learns from its loader. Called by BootLoader for Linux kernels.
 
 using System;
 using System.Buffers.Binary;
@@ -37,13 +37,14 @@ internal static class BootParams
     private const byte KeepSegments = 0x40;
     private const byte CanUseHeap = 0x80;
 
-    /// <summary>Builds the page. <paramref name="setupDataAddress"/> is 0 when there is no setup_data list.</summary>
+    /// <summary>Builds the page. <paramref name="setupDataAddress"/> is 0 when there is no setup_data
+    /// list.</summary>
     public static byte[] Make(KernelImage kernel, IReadOnlyList<MemoryRange> map, GuestMemory memory,
         (ulong Address, ulong Length) initrd, ulong setupDataAddress, ulong rsdpAddress)
     {
         var page = new byte[SizeBytes];
         WriteHeader(page, kernel);
-        ulong aboveOneMib = memory.LowSize > BootLayout.ReservedEnd ? memory.LowSize - BootLayout.ReservedEnd : 0;
+        ulong aboveOneMib = Math.Max(memory.LowSize, BootLayout.ReservedEnd) - BootLayout.ReservedEnd;
         Write16(page, ExtendedMemoryKib, (ushort)Math.Min(aboveOneMib >> 10, 0xFFFF));
         Write32(page, AlternativeMemoryKib, (uint)(aboveOneMib >> 10));
         Write64(page, AcpiRsdpAddress, rsdpAddress);

@@ -1,21 +1,22 @@
-// How a vCPU starts a kernel, as plain data: the machine builder copies it into the engine's CPU state, so that boot
-// code needs no pointer into it. Made by BootLoader.
+// How a vCPU starts a kernel, as plain data: the machine builder copies it into the engine's CPU state, so
+// that boot code needs no pointer into it. Made by BootLoader.
 
 namespace Lhype.Machine.Boot;
 
-/// <summary>A segment register with its descriptor: <paramref name="Attributes"/> are descriptor bits 40-55 (SDM
-/// vol. 3, figure 3-8), <paramref name="Limit"/> is in bytes.</summary>
+/// <summary>A segment register with its descriptor: <paramref name="Attributes"/> are descriptor bits 40-55
+/// (SDM vol. 3, figure 3-8), <paramref name="Limit"/> is in bytes.</summary>
 public readonly record struct BootSegment(ushort Selector, uint Base, uint Limit, uint Attributes)
 {
-    /// <summary>The flat 32-bit code segment of both boot protocols: 4 GiB, execute/read, accessed, ring 0.</summary>
+    /// <summary>The flat 32-bit code segment of both boot protocols: 4 GiB, execute/read, accessed, ring
+    /// 0.</summary>
     public static BootSegment FlatCode { get; } = new(0x10, 0, uint.MaxValue, 0xC09B);
 
     /// <summary>The flat 32-bit data segment: 4 GiB, read/write, accessed, ring 0.</summary>
     public static BootSegment FlatData { get; } = new(0x18, 0, uint.MaxValue, 0xC093);
 }
 
-/// <summary>Registers at the kernel's first instruction. Everything not named here is as after RESET, with general
-/// registers zero, interrupts off (EFLAGS = 2) and an IDT of limit 0.</summary>
+/// <summary>Registers at the kernel's first instruction. Everything not named here is as after RESET, with
+/// general registers zero, interrupts off (EFLAGS = 2) and an IDT of limit 0.</summary>
 public sealed record BootState
 {
     /// <summary>First instruction, an offset in <see cref="Code"/>.</summary>

@@ -1,6 +1,6 @@
-// The Linux bzImage: a setup header (Linux Documentation/arch/x86/boot.rst) in front of a protected-mode part, which
-// holds the packed kernel. Parses the header, unpacks the kernel where the host can, and otherwise describes how the
-// guest unpacks itself through the 32-bit boot protocol. Called by KernelImage.
+// The Linux bzImage: a setup header (Linux Documentation/arch/x86/boot.rst) in front of a protected-mode
+// part, which holds the packed kernel. Parses the header, unpacks the kernel where the host can, and
+// otherwise describes how the guest unpacks itself through the 32-bit boot protocol. Called by KernelImage.
 
 using System;
 using System.Text;
@@ -45,7 +45,8 @@ internal sealed class BzImage
     /// <summary>Longest command line in bytes, without its NUL.</summary>
     public uint CommandLineMax { get; private init; }
 
-    /// <summary>Memory the kernel needs from its load address before it reads the memory map, in bytes.</summary>
+    /// <summary>Memory the kernel needs from its load address before it reads the memory map, in
+    /// bytes.</summary>
     public uint InitSize { get; private init; }
 
     /// <summary>Address it would like to run at.</summary>
@@ -57,12 +58,14 @@ internal sealed class BzImage
     /// <summary>The kernel's own version text, "6.1.0-50-686 (...) #1 SMP ..." or empty.</summary>
     public string Release { get; private init; } = "";
 
-    /// <summary>True if <paramref name="bytes"/> hold the setup header's magic "HdrS" and the boot flag.</summary>
+    /// <summary>True if <paramref name="bytes"/> hold the setup header's magic "HdrS" and the boot
+    /// flag.</summary>
     public static bool Matches(ReadOnlySpan<byte> bytes) =>
         bytes.Length >= 0x206 && bytes[0x1FE] == 0x55 && bytes[0x1FF] == 0xAA
         && bytes.Slice(0x202, 4).SequenceEqual("HdrS"u8);
 
-    /// <summary>Parses <paramref name="bytes"/>; throws LhypeException naming <paramref name="name"/>.</summary>
+    /// <summary>Parses <paramref name="bytes"/>; throws LhypeException naming
+    /// <paramref name="name"/>.</summary>
     public static BzImage Parse(ReadOnlyMemory<byte> bytes, string name)
     {
         var reader = new ImageReader(bytes.Span, name);
@@ -70,7 +73,7 @@ internal sealed class BzImage
         if (version < 0x0202 || (reader.Byte(0x211) & LoadedHigh) == 0)
         {
             throw new LhypeException($"The kernel {name} is too old: it is a zImage or uses boot protocol "
-                + $"{version >> 8}.{version & 0xFF:d2}, and 2.02 with a bzImage is the oldest that Lhype loads.");
+                + $"{version >> 8}.{version & 0xFF:d2}, and Lhype loads bzImages from 2.02 on.");
         }
 
         int setupSectors = reader.Byte(HeaderOffset);
@@ -82,7 +85,8 @@ internal sealed class BzImage
             throw ImageReader.Truncated(name, total);
         }
 
-        // syssize: the protected-mode part in 16-byte units; what follows (a signature) is not part of the kernel.
+        // syssize: the protected-mode part in 16-byte units; what follows (a signature) is not part of the
+        // kernel.
         ulong declared = (ulong)reader.UInt32(0x1F4) * 16;
         ulong available = total - setupSize;
         if (version >= 0x0204 && declared > available + 15)
@@ -95,7 +99,9 @@ internal sealed class BzImage
         bool At(ushort since) => version >= since;
         return new BzImage(version, bytes[HeaderOffset..headerEnd].ToArray(), part)
         {
-            Payload = At(0x0208) ? FindPayload(part, reader.UInt32(0x248), reader.UInt32(0x24C), name) : default,
+            Payload = At(0x0208)
+                ? FindPayload(part, reader.UInt32(0x248), reader.UInt32(0x24C), name)
+                : default,
             InitrdAddressMax = At(0x0203) ? reader.UInt32(0x22C) : 0x37FF_FFFF,
             CommandLineMax = At(0x0206) ? reader.UInt32(0x238) : 255,
             PreferredAddress = At(0x020A) ? reader.UInt64(0x258) : LoadAddress,
@@ -105,7 +111,8 @@ internal sealed class BzImage
         };
     }
 
-    private static ReadOnlyMemory<byte> FindPayload(ReadOnlyMemory<byte> part, uint offset, uint length, string name)
+    private static ReadOnlyMemory<byte> FindPayload(ReadOnlyMemory<byte> part, uint offset, uint length,
+        string name)
     {
         if (offset > (uint)part.Length || length > (uint)part.Length - offset)
         {

@@ -1,5 +1,5 @@
-// CRC-32 (IEEE 802.3, reflected), the check of .xz streams. A table-driven loop is enough: it runs once per unpacked
-// kernel, and the unpacked kernel is cached. Called by XzDecoder.
+// CRC-32 (IEEE 802.3, reflected), the check of .xz streams. A table-driven loop is enough: it runs once per
+// unpacked kernel, and the unpacked kernel is cached. Called by XzDecoder.
 
 using System;
 

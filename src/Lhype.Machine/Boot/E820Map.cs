@@ -1,5 +1,5 @@
-// The memory map a kernel is given (ACPI 6.5 section 15, INT 15h E820h): RAM as GuestRam lays it out, the hole below
-// 1 MiB, and what the board has set aside. Called by BootParams and MultibootInfo.
+// The memory map a kernel is given (ACPI 6.5 section 15, INT 15h E820h): RAM as GuestRam lays it out, the
+// hole below 1 MiB, and what the board has set aside. Called by BootParams and MultibootInfo.
 
 using System;
 using System.Collections.Generic;
@@ -30,18 +30,21 @@ public readonly record struct MemoryRange(ulong Start, ulong Length, MemoryKind 
 /// <summary>Makes the E820 map of a machine.</summary>
 public static class E820Map
 {
-    /// <summary>The map, sorted and without overlaps: RAM of <paramref name="memory"/> minus the hole at 640 KiB to
-    /// 1 MiB and minus <paramref name="setAside"/>, whose ranges appear with their own kind.</summary>
+    /// <summary>The map, sorted and without overlaps: RAM of <paramref name="memory"/> minus the hole at 640
+    /// KiB to 1 MiB and minus <paramref name="setAside"/>, whose ranges appear with their own
+    /// kind.</summary>
     public static IReadOnlyList<MemoryRange> Make(GuestMemory memory, IReadOnlyList<MemoryRange> setAside)
     {
+        const ulong reservedLength = BootLayout.ReservedEnd - BootLayout.ReservedStart;
         var map = new List<MemoryRange>
         {
             new(0, Math.Min(memory.LowSize, BootLayout.ReservedStart), MemoryKind.Ram),
-            new(BootLayout.ReservedStart, BootLayout.ReservedEnd - BootLayout.ReservedStart, MemoryKind.Reserved),
+            new(BootLayout.ReservedStart, reservedLength, MemoryKind.Reserved),
         };
         if (memory.LowSize > BootLayout.ReservedEnd)
         {
-            map.Add(new MemoryRange(BootLayout.ReservedEnd, memory.LowSize - BootLayout.ReservedEnd, MemoryKind.Ram));
+            ulong length = memory.LowSize - BootLayout.ReservedEnd;
+            map.Add(new MemoryRange(BootLayout.ReservedEnd, length, MemoryKind.Ram));
         }
 
         if (memory.HighSize > 0)

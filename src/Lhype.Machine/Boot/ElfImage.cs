@@ -1,5 +1,5 @@
-// Reads an ELF executable's loadable segments (System V ABI, chapters 4 and 5). A vmlinux, the ELF inside a bzImage
-// and most multiboot kernels come this way. Called by KernelImage and MultibootHeader.
+// Reads an ELF executable's loadable segments (System V ABI, chapters 4 and 5). A vmlinux, the ELF inside a
+// bzImage and most multiboot kernels come this way. Called by KernelImage and MultibootHeader.
 
 using System;
 using System.Collections.Generic;
@@ -7,9 +7,11 @@ using Lhype.Host;
 
 namespace Lhype.Machine.Boot;
 
-/// <summary>One piece of a kernel: <paramref name="Data"/> at guest-physical <paramref name="Physical"/>, zeroes up
-/// to <paramref name="MemorySize"/> bytes. <paramref name="Virtual"/> is the address it was linked for.</summary>
-public readonly record struct KernelSegment(ulong Physical, ulong Virtual, ReadOnlyMemory<byte> Data, ulong MemorySize)
+/// <summary>One piece of a kernel: <paramref name="Data"/> at guest-physical <paramref name="Physical"/>,
+/// zeroes up to <paramref name="MemorySize"/> bytes. <paramref name="Virtual"/> is the address it was linked
+/// for.</summary>
+public readonly record struct KernelSegment(
+    ulong Physical, ulong Virtual, ReadOnlyMemory<byte> Data, ulong MemorySize)
 {
     /// <summary>First guest-physical address after the segment.</summary>
     public ulong End => Physical + MemorySize;
@@ -49,7 +51,8 @@ internal sealed class ElfImage
     public static bool Matches(ReadOnlySpan<byte> bytes) =>
         bytes.Length >= 4 && bytes[0] == 0x7F && bytes[1] == 'E' && bytes[2] == 'L' && bytes[3] == 'F';
 
-    /// <summary>Parses <paramref name="bytes"/>; throws LhypeException naming <paramref name="name"/>.</summary>
+    /// <summary>Parses <paramref name="bytes"/>; throws LhypeException naming
+    /// <paramref name="name"/>.</summary>
     public static ElfImage Parse(ReadOnlyMemory<byte> bytes, string name)
     {
         var reader = new ImageReader(bytes.Span, name);
@@ -66,7 +69,7 @@ internal sealed class ElfImage
         if (type is not (2 or 3))
         {
             throw new LhypeException(
-                $"The kernel {name} is an ELF file of type {type} (object or core file), not an executable kernel.");
+                $"The kernel {name} is an ELF file of type {type} (object or core), not an executable.");
         }
 
         bool wide = fileClass == 2;
@@ -74,14 +77,15 @@ internal sealed class ElfImage
         List<KernelSegment> segments = ReadSegments(reader, bytes, wide, name);
         if (segments.Count == 0)
         {
-            throw new LhypeException($"The kernel {name} is an ELF file without loadable segments, so not a kernel.");
+            throw new LhypeException(
+                $"The kernel {name} is an ELF file without loadable segments, so not a kernel.");
         }
 
         return new ElfImage(wide || machine == MachineX8664 ? 64 : 32, entry, segments);
     }
 
-    /// <summary>The guest-physical address of <see cref="Entry"/>. Linux states a physical entry, other kernels
-    /// often the virtual one, which <paramref name="preferVirtual"/> tries first.</summary>
+    /// <summary>The guest-physical address of <see cref="Entry"/>. Linux states a physical entry, other
+    /// kernels often the virtual one, which <paramref name="preferVirtual"/> tries first.</summary>
     public ulong PhysicalEntry(bool preferVirtual, string name)
     {
         for (int pass = 0; pass < 2; pass++)
@@ -107,9 +111,11 @@ internal sealed class ElfImage
         ulong table = wide ? reader.UInt64(32) : reader.UInt32(28);
         int entrySize = reader.UInt16(wide ? 54u : 42u);
         int count = reader.UInt16(wide ? 56u : 44u);
-        if (count > MaxProgramHeaders || (count != 0 && entrySize != (wide ? 56 : 32)) || table > (ulong)bytes.Length)
+        if (count > MaxProgramHeaders || (count != 0 && entrySize != (wide ? 56 : 32))
+            || table > (ulong)bytes.Length)
         {
-            throw new LhypeException($"The kernel {name} is damaged: its ELF program header table makes no sense.");
+            throw new LhypeException(
+                $"The kernel {name} is damaged: its ELF program header table makes no sense.");
         }
 
         var segments = new List<KernelSegment>();
@@ -120,7 +126,7 @@ internal sealed class ElfImage
             if (type == ProgramInterpreter)
             {
                 throw new LhypeException(
-                    $"The kernel {name} is a program for an operating system, not a kernel: it asks for a dynamic linker.");
+                    $"The kernel {name} is a program, not a kernel: it asks for a dynamic linker.");
             }
 
             ulong memorySize = wide ? reader.UInt64(at + 40) : reader.UInt32(at + 20);
@@ -133,14 +139,16 @@ internal sealed class ElfImage
             ulong linked = wide ? reader.UInt64(at + 16) : reader.UInt32(at + 8);
             ulong physical = wide ? reader.UInt64(at + 24) : reader.UInt32(at + 12);
             ulong fileSize = wide ? reader.UInt64(at + 32) : reader.UInt32(at + 16);
-            if (fileSize > memorySize || memorySize > MaxSegmentBytes || physical > ulong.MaxValue - memorySize)
+            if (fileSize > memorySize || memorySize > MaxSegmentBytes
+                || physical > ulong.MaxValue - memorySize)
             {
-                throw new LhypeException($"The kernel {name} is damaged: the sizes of ELF segment {i} make no sense.");
+                throw new LhypeException(
+                    $"The kernel {name} is damaged: the sizes of ELF segment {i} make no sense.");
             }
 
             int length = reader.Slice(offset, fileSize).Length;
-            segments.Add(new KernelSegment(physical, linked, bytes.Slice(length == 0 ? 0 : (int)offset, length),
-                memorySize));
+            ReadOnlyMemory<byte> data = bytes.Slice(length == 0 ? 0 : (int)offset, length);
+            segments.Add(new KernelSegment(physical, linked, data, memorySize));
         }
 
         return segments;

@@ -9,13 +9,14 @@ namespace Lhype.Machine.Boot;
 /// <summary>Reading of kernels and RAM disks.</summary>
 internal static class HostFile
 {
-    /// <summary>All bytes of <paramref name="path"/>; <paramref name="what"/> names its role ("kernel"). Throws
-    /// LhypeException if it cannot be read or is larger than <paramref name="maxBytes"/>.</summary>
+    /// <summary>All bytes of <paramref name="path"/>; <paramref name="what"/> names its role ("kernel").
+    /// Throws LhypeException if it cannot be read or is larger than <paramref name="maxBytes"/>.</summary>
     public static byte[] ReadAll(string path, string what, long maxBytes)
     {
         try
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            using var file =
+                new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
             if (!file.CanSeek)
             {
                 throw new LhypeException($"The {what} {path} is not a regular file.");
@@ -25,7 +26,7 @@ internal static class HostFile
             if (length > maxBytes)
             {
                 throw new LhypeException(
-                    $"The {what} {path} has {length >> 20} MiB, more than the {maxBytes >> 20} MiB Lhype loads.");
+                    $"The {what} {path} has {length >> 20} MiB; Lhype loads at most {maxBytes >> 20} MiB.");
             }
 
             var bytes = new byte[length];

@@ -1,5 +1,5 @@
-// Reads fields of a kernel image at checked offsets. Images are hostile input: an offset past the end is a user
-// error told in one sentence, not an index exception. Used by every parser in this folder.
+// Reads fields of a kernel image at checked offsets. Images are hostile input: an offset past the end is a
+// user error told in one sentence, not an index exception. Used by every parser in this folder.
 
 using System;
 using System.Buffers.Binary;
@@ -13,7 +13,8 @@ internal readonly ref struct ImageReader
     private readonly ReadOnlySpan<byte> _bytes;
     private readonly string _name;
 
-    /// <summary>Wraps <paramref name="bytes"/>; <paramref name="name"/> is the file as the user gave it.</summary>
+    /// <summary>Wraps <paramref name="bytes"/>; <paramref name="name"/> is the file as the user gave
+    /// it.</summary>
     public ImageReader(ReadOnlySpan<byte> bytes, string name)
     {
         _bytes = bytes;
@@ -32,7 +33,8 @@ internal readonly ref struct ImageReader
     /// <summary>Reads 64 bits.</summary>
     public ulong UInt64(ulong offset) => BinaryPrimitives.ReadUInt64LittleEndian(Slice(offset, 8));
 
-    /// <summary>The bytes at <paramref name="offset"/>; throws LhypeException if the image ends before.</summary>
+    /// <summary>The bytes at <paramref name="offset"/>; throws LhypeException if the image ends
+    /// before.</summary>
     public ReadOnlySpan<byte> Slice(ulong offset, ulong length)
     {
         if (offset > (ulong)_bytes.Length || length > (ulong)_bytes.Length - offset)

@@ -1,6 +1,6 @@
-// Initial RAM disks: several files become one image, each starting at a multiple of four bytes as the kernel's cpio
-// reader expects (Linux Documentation/driver-api/early-userspace/buffer-format.rst), placed as high as the kernel
-// can reach without copying. Called by BootLoader.
+// Initial RAM disks: several files become one image, each starting at a multiple of four bytes as the
+// kernel's cpio reader expects (Linux Documentation/driver-api/early-userspace/buffer-format.rst), placed as
+// high as the kernel can reach without copying. Called by BootLoader.
 
 using System;
 using System.Collections.Generic;
@@ -9,7 +9,8 @@ using Lhype.Machine.Bus;
 
 namespace Lhype.Machine.Boot;
 
-/// <summary>One initial RAM disk file held in memory. <paramref name="Name"/> is the path as the user gave it.</summary>
+/// <summary>One initial RAM disk file held in memory. <paramref name="Name"/> is the path as the user gave
+/// it.</summary>
 public sealed record InitrdFile(string Name, ReadOnlyMemory<byte> Data)
 {
     /// <summary>Largest file accepted, in bytes.</summary>
@@ -23,13 +24,15 @@ public sealed record InitrdFile(string Name, ReadOnlyMemory<byte> Data)
 /// <summary>Placement of initial RAM disks.</summary>
 internal static class Initrd
 {
-    /// <summary>Where an i386 kernel's directly mapped memory ends: an image above would be copied by the kernel.</summary>
+    /// <summary>Where an i386 kernel's directly mapped memory ends: an image above would be copied by the
+    /// kernel.</summary>
     private const ulong DirectlyMappedEnd = 896UL << 20;
 
     private const ulong PageMask = 4095;
 
-    /// <summary>Writes the files one after the other below every limit and above <paramref name="kernelEnd"/>.
-    /// Returns where and how long; (0, 0) without files. Throws LhypeException if there is no room.</summary>
+    /// <summary>Writes the files one after the other below every limit and above
+    /// <paramref name="kernelEnd"/>. Returns where and how long; (0, 0) without files. Throws LhypeException
+    /// if there is no room.</summary>
     public static (ulong Address, ulong Length) Place(IReadOnlyList<InitrdFile> files, GuestMemory memory,
         ulong kernelEnd, uint addressMax)
     {
@@ -91,7 +94,9 @@ internal static class Initrd
 
     private static LhypeException TooLarge(IReadOnlyList<InitrdFile> files, ulong length, GuestMemory memory)
     {
-        string name = files.Count == 1 ? $"The initrd {files[0].Name}" : $"The {files.Count} initrd files together";
+        string name = files.Count == 1
+            ? $"The initrd {files[0].Name}"
+            : $"The {files.Count} initrd files together";
         return new LhypeException($"{name} ({(length + 0xF_FFFF) >> 20} MiB) and the kernel do not fit into "
             + $"{memory.Size >> 20} MiB of guest memory; use a larger --memory.");
     }

@@ -1,5 +1,6 @@
-// Puts the kernel command line together: what the tool arranges so that a stock kernel starts fast and stops cleanly,
-// then the user's words, which win. --dry-run shows the result. Called by the command line before BootLoader.
+// Puts the kernel command line together: what the tool arranges so that a stock kernel starts fast and stops
+// cleanly, then the user's words, which win. --dry-run shows the result. Called by the command line before
+// BootLoader.
 
 using System;
 using System.Collections.Generic;
@@ -23,9 +24,10 @@ public static class KernelCommandLine
 
     private static readonly string[] Verbose = ["debug", "ignore_loglevel", "loglevel", "quiet"];
 
-    /// <summary>The command line for <paramref name="kind"/>: defaults unless <paramref name="automatic"/> is false,
-    /// <paramref name="extra"/> (what other options imply, such as <c>root=/dev/vda</c>), then
-    /// <paramref name="user"/>. A default or extra word is left out if the user has a word for the same parameter.</summary>
+    /// <summary>The command line for <paramref name="kind"/>: defaults unless <paramref name="automatic"/>
+    /// is false, <paramref name="extra"/> (what other options imply, such as <c>root=/dev/vda</c>), then
+    /// <paramref name="user"/>. A default or extra word is left out if the user has a word for the same
+    /// parameter.</summary>
     public static string Assemble(KernelKind kind, IReadOnlyList<string> extra, string user, bool automatic)
     {
         string userWords = user.Trim();

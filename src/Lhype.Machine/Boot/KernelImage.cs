@@ -1,6 +1,6 @@
-// The front door for kernels: finds out from the content what a file is, unpacks it where the host can, and says
-// which bytes go where in guest memory and where to start. Called by the command line and the machine builder;
-// BootLoader puts the result into memory.
+// The front door for kernels: finds out from the content what a file is, unpacks it where the host can, and
+// says which bytes go where in guest memory and where to start. Called by the command line and the machine
+// builder; BootLoader puts the result into memory.
 
 using System;
 using System.Collections.Generic;
@@ -11,7 +11,8 @@ namespace Lhype.Machine.Boot;
 /// <summary>What a kernel file turned out to be.</summary>
 public enum KernelKind
 {
-    /// <summary>An ELF file with the Linux entry convention (a vmlinux, or the ELF inside a bzImage).</summary>
+    /// <summary>An ELF file with the Linux entry convention (a vmlinux, or the ELF inside a
+    /// bzImage).</summary>
     Linux,
     /// <summary>A bzImage that has to unpack itself in the guest.</summary>
     LinuxPacked,
@@ -25,7 +26,8 @@ public sealed class KernelImage
     /// <summary>Largest kernel file accepted, in bytes.</summary>
     public const int MaxFileBytes = 512 << 20;
 
-    private KernelImage(string name, KernelKind kind, int bits, ulong entry, IReadOnlyList<KernelSegment> segments)
+    private KernelImage(string name, KernelKind kind, int bits, ulong entry,
+        IReadOnlyList<KernelSegment> segments)
     {
         Name = name;
         Kind = kind;
@@ -67,8 +69,8 @@ public sealed class KernelImage
     /// <summary>The multiboot header's flags; 0 for other kernels.</summary>
     public uint MultibootFlags { get; private init; }
 
-    /// <summary>Loads <paramref name="path"/>; unpacked kernels come from and go to <paramref name="cache"/> unless it
-    /// is null. Throws LhypeException.</summary>
+    /// <summary>Loads <paramref name="path"/>; unpacked kernels come from and go to <paramref name="cache"/>
+    /// unless it is null. Throws LhypeException.</summary>
     public static KernelImage Load(string path, UnpackedKernelCache? cache)
     {
         byte[] bytes = HostFile.ReadAll(path, "kernel", MaxFileBytes);
@@ -100,8 +102,8 @@ public sealed class KernelImage
         if (ElfImage.Matches(span))
         {
             ElfImage elf = ElfImage.Parse(bytes, name);
-            return new KernelImage(name, KernelKind.Linux, elf.Bits, elf.PhysicalEntry(preferVirtual: false, name),
-                elf.Segments)
+            ulong entry = elf.PhysicalEntry(preferVirtual: false, name);
+            return new KernelImage(name, KernelKind.Linux, elf.Bits, entry, elf.Segments)
             {
                 Description = $"ELF, {elf.Bits}-bit",
                 ReservedEnd = HighestEnd(elf.Segments),
@@ -126,7 +128,8 @@ public sealed class KernelImage
         };
     }
 
-    private static KernelImage FromBzImage(string name, ReadOnlyMemory<byte> bytes, UnpackedKernelCache? cache)
+    private static KernelImage FromBzImage(string name, ReadOnlyMemory<byte> bytes,
+        UnpackedKernelCache? cache)
     {
         BzImage image = BzImage.Parse(bytes, name);
         string protocol = $"bzImage {image.Version >> 8}.{image.Version & 0xFF:d2}";
@@ -135,18 +138,20 @@ public sealed class KernelImage
         string? compression = KernelPayload.FindCompression(image.Payload.Span);
         if (compression is null)
         {
-            // The guest unpacks itself: it is loaded at 1 MiB, moves to where it likes and needs init_size there.
+            // The guest unpacks itself: it is loaded at 1 MiB, moves to where it likes and needs init_size
+            // there.
+            const ulong start = BzImage.LoadAddress;
             ReadOnlyMemory<byte> part = image.ProtectedPart;
-            ulong loadedEnd = BzImage.LoadAddress + (ulong)part.Length;
-            ulong runStart = Math.Max(image.PreferredAddress, BzImage.LoadAddress);
-            var segment = new KernelSegment(BzImage.LoadAddress, BzImage.LoadAddress, part, (ulong)part.Length);
-            return new KernelImage(name, KernelKind.LinuxPacked, image.Is64Bit ? 64 : 32, BzImage.LoadAddress, [segment])
+            var segment = new KernelSegment(start, start, part, (ulong)part.Length);
+            ulong runStart = Math.Clamp(image.PreferredAddress, start, uint.MaxValue);
+            int bits = image.Is64Bit ? 64 : 32;
+            return new KernelImage(name, KernelKind.LinuxPacked, bits, start, [segment])
             {
                 Description = $"{protocol}, unpacks itself{release}",
                 SetupHeader = image.Header,
                 CommandLineMax = commandLineMax,
                 InitrdAddressMax = image.InitrdAddressMax,
-                ReservedEnd = Math.Max(loadedEnd, runStart > uint.MaxValue ? loadedEnd : runStart + image.InitSize),
+                ReservedEnd = Math.Max(segment.End, runStart + image.InitSize),
             };
         }
 
@@ -159,12 +164,13 @@ public sealed class KernelImage
 
         if (!ElfImage.Matches(unpacked))
         {
-            throw new LhypeException($"The kernel {name} is damaged: its {compression} payload is not an ELF file.");
+            throw new LhypeException(
+                $"The kernel {name} is damaged: its {compression} payload is not an ELF file.");
         }
 
         ElfImage elf = ElfImage.Parse(unpacked, name);
-        return new KernelImage(name, KernelKind.Linux, elf.Bits, elf.PhysicalEntry(preferVirtual: false, name),
-            elf.Segments)
+        ulong entry = elf.PhysicalEntry(preferVirtual: false, name);
+        return new KernelImage(name, KernelKind.Linux, elf.Bits, entry, elf.Segments)
         {
             Description = $"{protocol}, {compression}, {elf.Bits}-bit{release}",
             SetupHeader = image.Header,

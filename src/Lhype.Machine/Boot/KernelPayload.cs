@@ -1,5 +1,6 @@
-// Unpacks the compressed kernel inside a bzImage on the host: a stock i386 kernel spends 2.3 thousand million guest
-// instructions on unpacking itself, the host half a second, and the result is cached. Called by BzImage.
+// Unpacks the compressed kernel inside a bzImage on the host: a stock i386 kernel spends 2.3 thousand
+// million guest instructions on unpacking itself, the host half a second, and the result is cached. Called
+// by BzImage.
 
 using System;
 using System.Buffers.Binary;
@@ -17,8 +18,8 @@ internal static class KernelPayload
 
     private const int SizeFieldBytes = 4;
 
-    /// <summary>Name of the compression of <paramref name="payload"/>, by its first bytes; null if it is one the
-    /// host does not unpack (bzip2, lzma, lzo), so that the guest must.</summary>
+    /// <summary>Name of the compression of <paramref name="payload"/>, by its first bytes; null if it is one
+    /// the host does not unpack (bzip2, lzma, lzo), so that the guest must.</summary>
     public static string? FindCompression(ReadOnlySpan<byte> payload)
     {
         if (payload.Length < 8)
@@ -39,7 +40,8 @@ internal static class KernelPayload
     }
 
     /// <summary>Unpacks <paramref name="payload"/>, whose last four bytes hold the unpacked size (Linux
-    /// Documentation/arch/x86/boot.rst, payload_length). Throws LhypeException naming <paramref name="name"/>.</summary>
+    /// Documentation/arch/x86/boot.rst, payload_length). Throws LhypeException naming
+    /// <paramref name="name"/>.</summary>
     public static byte[] Unpack(ReadOnlyMemory<byte> payload, string compression, string name)
     {
         ReadOnlySpan<byte> bytes = payload.Span;
@@ -85,7 +87,8 @@ internal static class KernelPayload
             : throw Damaged(name, $"its {compression} payload unpacks to {length} bytes instead of {size}");
     }
 
-    /// <summary>Unpacks a whole file that is gzip-compressed, such as a multiboot kernel in a package.</summary>
+    /// <summary>Unpacks a whole file that is gzip-compressed, such as a multiboot kernel in a
+    /// package.</summary>
     public static byte[] GunzipFile(ReadOnlyMemory<byte> file, string name)
     {
         uint size = BinaryPrimitives.ReadUInt32LittleEndian(file.Span[^SizeFieldBytes..]);

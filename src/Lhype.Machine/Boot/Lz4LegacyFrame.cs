@@ -1,6 +1,6 @@
-// The LZ4 "legacy" frame, which the Linux build packs kernels with (lz4 -l): a magic number, then blocks of at most
-// 8 MiB unpacked, each after its packed size. The block decoder comes from K4os.Compression.LZ4, whose own frame
-// reader knows only the newer frame. Called by KernelPayload.
+// The LZ4 "legacy" frame, which the Linux build packs kernels with (lz4 -l): a magic number, then blocks of
+// at most 8 MiB unpacked, each after its packed size. The block decoder comes from K4os.Compression.LZ4,
+// whose own frame reader knows only the newer frame. Called by KernelPayload.
 
 using System;
 using System.Buffers.Binary;
@@ -16,7 +16,8 @@ internal static class Lz4LegacyFrame
 
     private const int BlockMax = 8 << 20;
 
-    /// <summary>Unpacks <paramref name="input"/> into <paramref name="output"/>. False: damaged or too large.</summary>
+    /// <summary>Unpacks <paramref name="input"/> into <paramref name="output"/>. False: damaged or too
+    /// large.</summary>
     public static bool TryDecode(ReadOnlySpan<byte> input, Span<byte> output, out int length)
     {
         length = 0;

@@ -1,14 +1,16 @@
-// LZMA2, the compression inside an .xz block: Debian's i386 kernels are packed with it. Decodes straight into the
-// output buffer, which serves as the dictionary, because a kernel is always unpacked whole. Called by XzDecoder.
-// Format: "The .xz File Format" 1.1.0 section 5.3.1 and the LZMA SDK specification. All input is hostile: every
-// length and distance is checked against what has been produced, every byte read against the end of its chunk.
+// LZMA2, the compression inside an .xz block: Debian's i386 kernels are packed with it. Decodes straight
+// into the output buffer, which serves as the dictionary, because a kernel is always unpacked whole. Called
+// by XzDecoder. Format: "The .xz File Format" 1.1.0 section 5.3.1 and the LZMA SDK specification. All input
+// is hostile: every length and distance is checked against what has been produced, every byte read against
+// the end of its chunk.
 
 using System;
 using System.Runtime.CompilerServices;
 
 namespace Lhype.Machine.Boot;
 
-/// <summary>Decodes one LZMA2 stream. Every Try method returns false on corrupt data and never throws.</summary>
+/// <summary>Decodes one LZMA2 stream. Every Try method returns false on corrupt data and never
+/// throws.</summary>
 internal ref struct Lzma2Decoder
 {
     private const int StateCount = 12;
@@ -74,7 +76,8 @@ internal ref struct Lzma2Decoder
     /// <summary>Bytes of output made so far.</summary>
     public readonly int Produced => _out;
 
-    /// <summary>Decodes chunks up to the end marker. False: corrupt, truncated, or larger than the output.</summary>
+    /// <summary>Decodes chunks up to the end marker. False: corrupt, truncated, or larger than the
+    /// output.</summary>
     public bool TryDecode()
     {
         bool needDictionary = true;
@@ -193,7 +196,8 @@ internal ref struct Lzma2Decoder
 
     private bool TryDecodeChunk(int packed, int unpacked)
     {
-        if (packed < 5 || packed > _input.Length - _in || unpacked > _output.Length - _out || _input[_in] != 0)
+        if (packed < 5 || packed > _input.Length - _in || unpacked > _output.Length - _out
+            || _input[_in] != 0)
         {
             return false;
         }
@@ -236,8 +240,8 @@ internal ref struct Lzma2Decoder
         int symbol = 1;
         if (_state >= 7 && _rep0 < (uint)position)
         {
-            // After a match the byte that followed the matched text is a good predictor: it picks the sub-table
-            // until the first bit that differs.
+            // After a match the byte that followed the matched text is a good predictor: it picks the
+            // sub-table until the first bit that differs.
             int match = _output[_out - 1 - (int)_rep0];
             int offset = 0x100;
             do

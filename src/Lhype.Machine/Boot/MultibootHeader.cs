@@ -1,5 +1,5 @@
-// The multiboot 1 header (Multiboot Specification 0.6.96, section 3.1): how GNU Mach and most teaching kernels ask to
-// be loaded. Called by KernelImage; MultibootInfo makes what the kernel is told.
+// The multiboot 1 header (Multiboot Specification 0.6.96, section 3.1): how GNU Mach and most teaching
+// kernels ask to be loaded. Called by KernelImage; MultibootInfo makes what the kernel is told.
 
 using System;
 using System.Buffers.Binary;
@@ -25,11 +25,12 @@ internal sealed class MultibootHeader
     /// <summary>Where in the file the header lies.</summary>
     public int Offset { get; }
 
-    /// <summary>Bit 0: modules page-aligned; bit 1: memory map wanted; bit 2: video mode wanted; bit 16: addresses
-    /// in the header.</summary>
+    /// <summary>Bit 0: modules page-aligned; bit 1: memory map wanted; bit 2: video mode wanted; bit 16:
+    /// addresses in the header.</summary>
     public uint Flags { get; }
 
-    /// <summary>Finds the header: 4-byte aligned, within the first 8 KiB, checksum right. Null: none.</summary>
+    /// <summary>Finds the header: 4-byte aligned, within the first 8 KiB, checksum right. Null:
+    /// none.</summary>
     public static MultibootHeader? Find(ReadOnlySpan<byte> bytes)
     {
         for (int offset = 0; offset <= Math.Min(SearchBytes, bytes.Length) - 12; offset += 4)
@@ -48,13 +49,15 @@ internal sealed class MultibootHeader
         return null;
     }
 
-    /// <summary>The segments and the physical entry point. Throws LhypeException naming <paramref name="name"/>.</summary>
-    public (IReadOnlyList<KernelSegment> Segments, ulong Entry) Resolve(ReadOnlyMemory<byte> bytes, string name)
+    /// <summary>The segments and the physical entry point. Throws LhypeException naming
+    /// <paramref name="name"/>.</summary>
+    public (IReadOnlyList<KernelSegment> Segments, ulong Entry) Resolve(
+        ReadOnlyMemory<byte> bytes, string name)
     {
         if ((Flags & 0xFFFF & ~KnownRequirements) != 0)
         {
             throw new LhypeException(
-                $"The multiboot kernel {name} requires features (flags 0x{Flags:x}) that no multiboot 1 loader knows.");
+                $"The multiboot kernel {name} requires features (flags 0x{Flags:x}) unknown to multiboot 1.");
         }
 
         if ((Flags & FlagAddresses) != 0)
@@ -65,16 +68,18 @@ internal sealed class MultibootHeader
         if (!ElfImage.Matches(bytes.Span))
         {
             throw new LhypeException(
-                $"The multiboot kernel {name} is neither an ELF file nor states load addresses in its header.");
+                $"The multiboot kernel {name} is no ELF file and states no load addresses in its header.");
         }
 
         ElfImage elf = ElfImage.Parse(bytes, name);
         return elf.Bits == 32
             ? (elf.Segments, elf.PhysicalEntry(preferVirtual: true, name))
-            : throw new LhypeException($"The multiboot kernel {name} is a 64-bit ELF file; multiboot 1 starts 32-bit code.");
+            : throw new LhypeException(
+                $"The multiboot kernel {name} is a 64-bit ELF file; multiboot 1 starts 32-bit code.");
     }
 
-    private (IReadOnlyList<KernelSegment> Segments, ulong Entry) ResolveAddresses(ReadOnlyMemory<byte> bytes, string name)
+    private (IReadOnlyList<KernelSegment> Segments, ulong Entry) ResolveAddresses(
+        ReadOnlyMemory<byte> bytes, string name)
     {
         var reader = new ImageReader(bytes.Span, name);
         ulong at = (ulong)Offset;

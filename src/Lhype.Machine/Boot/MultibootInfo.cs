@@ -1,5 +1,5 @@
-// What a multiboot 1 kernel is told (Multiboot Specification 0.6.96, section 3.3): memory, command line, modules,
-// memory map and the loader's name. Called by BootLoader for multiboot kernels.
+// What a multiboot 1 kernel is told (Multiboot Specification 0.6.96, section 3.3): memory, command line,
+// modules, memory map and the loader's name. Called by BootLoader for multiboot kernels.
 
 using System;
 using System.Buffers.Binary;
@@ -26,8 +26,8 @@ internal static class MultibootInfo
     private const int ModuleEntryBytes = 16;
     private const ulong PageMask = 4095;
 
-    /// <summary>Writes everything into guest memory; the structure itself goes to the zero page's place. Throws
-    /// LhypeException if the modules or their names do not fit.</summary>
+    /// <summary>Writes everything into guest memory; the structure itself goes to the zero page's place.
+    /// Throws LhypeException if the modules or their names do not fit.</summary>
     public static void Write(KernelImage kernel, IReadOnlyList<MemoryRange> map, GuestMemory memory,
         IReadOnlyList<InitrdFile> modules)
     {
@@ -64,8 +64,8 @@ internal static class MultibootInfo
             && memory.TryWrite(BootLayout.MultibootTables, tables.AsSpan(0, used)), "low memory is not RAM");
     }
 
-    private static uint PlaceModules(KernelImage kernel, GuestMemory memory, IReadOnlyList<InitrdFile> modules,
-        byte[] tables, ref int used)
+    private static uint PlaceModules(KernelImage kernel, GuestMemory memory,
+        IReadOnlyList<InitrdFile> modules, byte[] tables, ref int used)
     {
         used = (used + 3) & ~3;
         int list = used;
@@ -81,8 +81,9 @@ internal static class MultibootInfo
             ReadOnlySpan<byte> data = modules[i].Data.Span;
             if (!memory.TryWrite(at, data))
             {
-                throw new LhypeException($"The module {modules[i].Name} does not fit into {memory.Size >> 20} MiB of "
-                    + "guest memory behind the kernel; use a larger --memory.");
+                throw new LhypeException(
+                    $"The module {modules[i].Name} does not fit into {memory.Size >> 20} MiB "
+                    + "of guest memory behind the kernel; use a larger --memory.");
             }
 
             int entry = list + (i * ModuleEntryBytes);
@@ -100,7 +101,8 @@ internal static class MultibootInfo
         int bytes = Encoding.UTF8.GetByteCount(text);
         if (bytes + 1 > tables.Length - used)
         {
-            throw new LhypeException("The names of the multiboot modules are too long together; use shorter paths.");
+            throw new LhypeException(
+                "The names of the multiboot modules are too long together; use shorter paths.");
         }
 
         uint address = BootLayout.MultibootTables + (uint)used;

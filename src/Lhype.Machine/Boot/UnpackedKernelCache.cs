@@ -1,7 +1,8 @@
-// Keeps unpacked kernels between runs, because unpacking is the largest single cost of a start. An entry carries the
-// packed file it was made from, so a hit is certain without cryptography (whose library costs more time to load than
-// the comparison takes), and a checksum of the unpacked bytes, so a damaged or half-written entry is just a miss. A
-// cache that cannot be read or written is no error: the kernel is unpacked again. Called by KernelImage.
+// Keeps unpacked kernels between runs, because unpacking is the largest single cost of a start. An entry
+// carries the packed file it was made from, so a hit is certain without cryptography (whose library costs
+// more time to load than the comparison takes), and a checksum of the unpacked bytes, so a damaged or
+// half-written entry is just a miss. A cache that cannot be read or written is no error: the kernel is
+// unpacked again. Called by KernelImage.
 
 using System;
 using System.Buffers.Binary;
@@ -33,8 +34,8 @@ public sealed class UnpackedKernelCache
         _limitBytes = limitBytes;
     }
 
-    /// <summary>The user's cache: <c>$XDG_CACHE_HOME/lhype/unpacked</c>, or under ~/.cache; null if neither is
-    /// known.</summary>
+    /// <summary>The user's cache: <c>$XDG_CACHE_HOME/lhype/unpacked</c>, or under ~/.cache; null if neither
+    /// is known.</summary>
     public static UnpackedKernelCache? ForUser()
     {
         string? root = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
@@ -73,7 +74,8 @@ public sealed class UnpackedKernelCache
         }
     }
 
-    /// <summary>Stores <paramref name="unpacked"/> for <paramref name="packed"/>. Does nothing if it cannot.</summary>
+    /// <summary>Stores <paramref name="unpacked"/> for <paramref name="packed"/>. Does nothing if it
+    /// cannot.</summary>
     public void Put(ReadOnlySpan<byte> packed, ReadOnlySpan<byte> unpacked)
     {
         long entryBytes = (long)HeaderBytes + packed.Length + unpacked.Length;
@@ -174,7 +176,8 @@ public sealed class UnpackedKernelCache
         foreach (FileInfo entry in entries)
         {
             // Files of killed processes go after a day; entries go oldest first while there is too much.
-            bool abandoned = entry.Extension == ".tmp" && entry.LastWriteTimeUtc < DateTime.UtcNow.AddDays(-1);
+            bool abandoned = entry.Extension == ".tmp"
+                && entry.LastWriteTimeUtc < DateTime.UtcNow.AddDays(-1);
             if (abandoned || (entry.Extension == Suffix && total > _limitBytes))
             {
                 total -= entry.Length;

@@ -1,5 +1,6 @@
-// The x86 branch filter (BCJ) of .xz: before compression the relative targets of CALL (E8) and JMP (E9) were made
-// absolute, so that calls of one function look alike. This turns them back. Called by XzDecoder for each block.
+// The x86 branch filter (BCJ) of .xz: before compression the relative targets of CALL (E8) and JMP (E9) were
+// made absolute, so that calls of one function look alike. This turns them back. Called by XzDecoder for
+// each block.
 
 using System;
 using System.Buffers.Binary;
@@ -14,8 +15,9 @@ internal static class X86BranchFilter
     /// <summary>Converts a whole block, whose first byte has filter offset 0.</summary>
     public static void Decode(Span<byte> data)
     {
-        // The encoder left operands alone that look as if they overlap an earlier E8/E9; `recent` remembers in its
-        // low three bits which of the three bytes before this one was such an opcode without a converted operand.
+        // The encoder left operands alone that look as if they overlap an earlier E8/E9; `recent` remembers
+        // in its low three bits which of the three bytes before this one was such an opcode without a
+        // converted operand.
         int previous = -1;
         uint recent = 0;
         for (int i = 0; i < data.Length - OperandSize; i++)

@@ -1,5 +1,5 @@
-// The .xz container (format 1.1.0) with the two filters kernels are packed with, LZMA2 and x86 BCJ; .NET has no xz
-// and the package that has one gets the x86 filter wrong on whole kernels. Called by KernelPayload.
+// The .xz container (format 1.1.0) with the two filters kernels are packed with, LZMA2 and x86 BCJ; .NET has
+// no xz and the package that has one gets the x86 filter wrong on whole kernels. Called by KernelPayload.
 
 using System;
 using System.Buffers.Binary;
@@ -19,8 +19,10 @@ internal static class XzDecoder
     public static ReadOnlySpan<byte> Magic => [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0x00];
 
     /// <summary>Unpacks <paramref name="input"/> into <paramref name="output"/>. False with a
-    /// <paramref name="reason"/> (a clause) if the data is corrupt, of an unsupported kind or too large.</summary>
-    public static bool TryDecode(ReadOnlySpan<byte> input, Span<byte> output, out int length, out string reason)
+    /// <paramref name="reason"/> (a clause) if the data is corrupt, of an unsupported kind or too
+    /// large.</summary>
+    public static bool TryDecode(ReadOnlySpan<byte> input, Span<byte> output, out int length,
+        out string reason)
     {
         length = 0;
         reason = "its xz header is damaged";
@@ -55,8 +57,8 @@ internal static class XzDecoder
         return true;
     }
 
-    private static bool TryDecodeBlock(ReadOnlySpan<byte> input, int check, ref int position, Span<byte> output,
-        ref int length, out string reason)
+    private static bool TryDecodeBlock(ReadOnlySpan<byte> input, int check, ref int position,
+        Span<byte> output, ref int length, out string reason)
     {
         reason = "an xz block header is damaged";
         int headerSize = (input[position] + 1) * 4;
@@ -122,7 +124,8 @@ internal static class XzDecoder
 
         for (int i = 0; i < filters; i++)
         {
-            if (!TryReadVariable(header, ref at, out ulong id) || !TryReadVariable(header, ref at, out ulong size)
+            if (!TryReadVariable(header, ref at, out ulong id)
+                || !TryReadVariable(header, ref at, out ulong size)
                 || size > (ulong)(header.Length - at))
             {
                 return false;
