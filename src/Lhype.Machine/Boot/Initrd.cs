@@ -18,7 +18,7 @@ public sealed record InitrdFile(string Name, ReadOnlyMemory<byte> Data)
 
     /// <summary>Reads <paramref name="path"/>; throws LhypeException.</summary>
     public static InitrdFile Load(string path) =>
-        new(path, HostFile.ReadAll(path, "initrd", MaxFileBytes));
+        new(path, ImageFile.ReadAll(path, "initrd", MaxFileBytes));
 }
 
 /// <summary>Placement of initial RAM disks.</summary>

@@ -73,7 +73,7 @@ public sealed class KernelImage
     /// unless it is null. Throws LhypeException.</summary>
     public static KernelImage Load(string path, UnpackedKernelCache? cache)
     {
-        byte[] bytes = HostFile.ReadAll(path, "kernel", MaxFileBytes);
+        byte[] bytes = ImageFile.ReadAll(path, "kernel", MaxFileBytes);
         return Parse(path, bytes, cache);
     }
 

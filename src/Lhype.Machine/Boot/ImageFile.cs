@@ -7,7 +7,7 @@ using Lhype.Host;
 namespace Lhype.Machine.Boot;
 
 /// <summary>Reading of kernels and RAM disks.</summary>
-internal static class HostFile
+internal static class ImageFile
 {
     /// <summary>All bytes of <paramref name="path"/>; <paramref name="what"/> names its role ("kernel").
     /// Throws LhypeException if it cannot be read or is larger than <paramref name="maxBytes"/>.</summary>

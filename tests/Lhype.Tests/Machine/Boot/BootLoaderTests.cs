@@ -1,0 +1,225 @@
+// What the loader leaves in guest memory and how it starts the vCPU, field by field against boot.rst,
+// zero-page.rst and the multiboot specification; and that what does not fit is refused.
+
+using System;
+using System.Buffers.Binary;
+using System.Collections.Generic;
+using System.Text;
+using Lhype.Host;
+using Lhype.Machine.Boot;
+using Lhype.Machine.Bus;
+using Xunit;
+
+namespace Lhype.Tests.Machine.Boot;
+
+public sealed class BootLoaderTests : IDisposable
+{
+    private const ulong MemoryBytes = 16 << 20;
+    private readonly GuestRam _ram = new(MemoryBytes);
+    private readonly GuestMemory _memory;
+
+    public BootLoaderTests() => _memory = new GuestMemory(_ram, (_, _) => { });
+
+    public void Dispose() => _ram.Dispose();
+
+    private static KernelImage Linux() =>
+        KernelImage.Parse("k", TestImages.BzImage(TestImages.Gzip(TestImages.Elf32())), cache: null);
+
+    [Fact]
+    public void LinuxStartsFlatWithTheZeroPageInEsi()
+    {
+        BootState state = BootLoader.Load(Linux(), new BootInputs { CommandLine = "one two" }, _memory);
+
+        Assert.Equal(TestImages.LoadAddress + 16, state.Eip);
+        Assert.Equal(0u, state.Eax);
+        Assert.Equal(0u, state.Ebx);
+        Assert.Equal(0x11u, state.Cr0);
+        Assert.Equal(0x00CF_9B00_0000_FFFFUL, Read64(state.GdtBase + state.Code.Selector));
+        Assert.Equal(0x00CF_9300_0000_FFFFUL, Read64(state.GdtBase + state.Data.Selector));
+        Assert.Equal(31u, state.GdtLimit);
+        uint page = state.Esi;
+        Assert.Equal(0x5372_6448u, Read32(page + 0x202));
+        Assert.Equal(0xFF, Bytes(page + 0x210, 1)[0]);
+        Assert.Equal(15u * 1024, Read32(page + 0x1E0));
+        Assert.Equal("one two\0", Encoding.ASCII.GetString(Bytes(Read32(page + 0x228), 8)));
+        Assert.Equal(0UL, Read64(page + 0x250));
+    }
+
+    [Fact]
+    public void SegmentIsPlacedAndItsBssCleared()
+    {
+        byte[] code = TestImages.MakeCode(TestImages.CodeBytes);
+        Assert.True(_memory.TryWriteUInt32(TestImages.LoadAddress + TestImages.CodeBytes + 100, 0xDEAD));
+
+        _ = BootLoader.Load(Linux(), new BootInputs(), _memory);
+
+        Assert.Equal(code, Bytes(TestImages.LoadAddress, code.Length));
+        Assert.Equal(new byte[4096], Bytes(TestImages.LoadAddress + TestImages.CodeBytes, 4096));
+    }
+
+    [Fact]
+    public void MemoryMapHasTheHoleBelowOneMebibyteAndWhatWasSetAside()
+    {
+        var acpi = new MemoryRange(0xF0_0000, 0x1_0000, MemoryKind.AcpiReclaimable);
+
+        BootState state = BootLoader.Load(Linux(), new BootInputs { SetAside = [acpi] }, _memory);
+
+        var found = new List<MemoryRange>();
+        for (uint i = 0; i < Bytes(state.Esi + 0x1E8, 1)[0]; i++)
+        {
+            ulong at = state.Esi + 0x2D0 + (i * 20);
+            found.Add(new MemoryRange(Read64(at), Read64(at + 8), (MemoryKind)Read32(at + 16)));
+        }
+
+        Assert.Equal(
+            [
+                new MemoryRange(0, 0xA_0000, MemoryKind.Ram),
+                new MemoryRange(0xA_0000, 0x6_0000, MemoryKind.Reserved),
+                new MemoryRange(0x10_0000, 0xE0_0000, MemoryKind.Ram),
+                acpi,
+                new MemoryRange(0xF1_0000, 0xF_0000, MemoryKind.Ram),
+            ],
+            found);
+    }
+
+    [Fact]
+    public void MemoryBeyondThePciHoleContinuesAtFourGibibytes()
+    {
+        using var ram = new GuestRam(5UL << 30);
+        var memory = new GuestMemory(ram, (_, _) => { });
+
+        IReadOnlyList<MemoryRange> map = E820Map.Make(memory, []);
+
+        Assert.Equal(new MemoryRange(0x10_0000, 0xBFF0_0000, MemoryKind.Ram), map[2]);
+        Assert.Equal(new MemoryRange(1UL << 32, 2UL << 30, MemoryKind.Ram), map[3]);
+    }
+
+    [Fact]
+    public void InitrdsAreJoinedAtMultiplesOfFourBelowTheTop()
+    {
+        var inputs = new BootInputs
+        {
+            Initrds = [new InitrdFile("a", "abcde"u8.ToArray()), new InitrdFile("b", "xyz"u8.ToArray())],
+        };
+
+        BootState state = BootLoader.Load(Linux(), inputs, _memory);
+
+        uint address = Read32(state.Esi + 0x218);
+        Assert.Equal(11u, Read32(state.Esi + 0x21C));
+        Assert.Equal(MemoryBytes - 4096, address);
+        Assert.Equal("abcde\0\0\0xyz"u8.ToArray(), Bytes(address, 11));
+    }
+
+    [Fact]
+    public void InitrdStaysBelowTheKernelsLimit()
+    {
+        byte[] image = TestImages.BzImage(TestImages.Gzip(TestImages.Elf32()));
+        TestImages.Put32(image, 0x22C, 0x7F_FFFF);
+        KernelImage kernel = KernelImage.Parse("k", image, cache: null);
+
+        BootState state = BootLoader.Load(
+            kernel, new BootInputs { Initrds = [new InitrdFile("a", new byte[100])] }, _memory);
+
+        Assert.Equal(0x7F_F000u, Read32(state.Esi + 0x218));
+    }
+
+    [Fact]
+    public void SeedIsHandedOverAsSetupData()
+    {
+        BootState state = BootLoader.Load(Linux(), new BootInputs { Entropy = new Sevens() }, _memory);
+
+        ulong data = Read64(state.Esi + 0x250);
+        Assert.Equal(0UL, Read64(data));
+        Assert.Equal(9u, Read32(data + 8));
+        Assert.Equal(32u, Read32(data + 12));
+        Assert.Equal(0x0707_0707u, Read32(data + 44));
+    }
+
+    [Fact]
+    public void MultibootKernelGetsItsInformation()
+    {
+        KernelImage kernel = KernelImage.Parse("k", TestImages.MultibootElf(), cache: null);
+        var inputs = new BootInputs
+        {
+            CommandLine = "console=com0",
+            Initrds =
+            [
+                new InitrdFile("first", "12345"u8.ToArray()),
+                new InitrdFile("second", "6"u8.ToArray()),
+            ],
+        };
+
+        BootState state = BootLoader.Load(kernel, inputs, _memory);
+
+        Assert.Equal(0x2BAD_B002u, state.Eax);
+        uint info = state.Ebx;
+        Assert.Equal(0x24Du, Read32(info));
+        Assert.Equal(640u, Read32(info + 4));
+        Assert.Equal(15u * 1024, Read32(info + 8));
+        Assert.Equal("console=com0", Text(Read32(info + 16)));
+        Assert.Equal(2u, Read32(info + 20));
+        uint modules = Read32(info + 24);
+        uint firstLength = Read32(modules + 4) - Read32(modules);
+        Assert.Equal("12345"u8.ToArray(), Bytes(Read32(modules), (int)firstLength));
+        Assert.Equal("second", Text(Read32(modules + 16 + 8)));
+        Assert.Equal(0u, Read32(modules + 16) & 4095);
+        uint map = Read32(info + 48);
+        Assert.Equal(20u, Read32(map));
+        Assert.Equal(0xA_0000UL, Read64(map + 12));
+        Assert.Equal(3u * 24, Read32(info + 44));
+    }
+
+    [Fact]
+    public void WhatDoesNotFitIsRefused()
+    {
+        BootInputs big = new() { Initrds = [new InitrdFile("big.img", new byte[15 << 20])] };
+        AssertRefused("big.img", () => BootLoader.Load(Linux(), big, _memory));
+        AssertRefused("shorten --append", () => BootLoader.Load(
+            Linux(), new BootInputs { CommandLine = new string('x', 2048) }, _memory));
+        AssertRefused("NUL", () => BootLoader.Load(
+            Linux(), new BootInputs { CommandLine = "a\0b" }, _memory));
+        using var small = new GuestRam(2 << 20);
+        AssertRefused("larger --memory", () => BootLoader.Load(
+            Linux(), new BootInputs(), new GuestMemory(small, (_, _) => { })));
+        using var tiny = new GuestRam(4096);
+        AssertRefused("larger --memory", () => BootLoader.Load(
+            Linux(), new BootInputs(), new GuestMemory(tiny, (_, _) => { })));
+        KernelImage wide = KernelImage.Parse("k", TestImages.Elf64(), cache: null);
+        AssertRefused("64-bit", () => BootLoader.Load(wide, new BootInputs(), _memory));
+    }
+
+    [Fact]
+    public void KernelLinkedForLowMemoryIsRefused()
+    {
+        byte[] elf = TestImages.Elf32(entry: 0x7C10);
+        TestImages.Put32(elf, 52 + 12, 0x7C00);
+        KernelImage kernel = KernelImage.Parse("k", elf, cache: null);
+
+        AssertRefused("0x7c00", () => BootLoader.Load(kernel, new BootInputs(), _memory));
+    }
+
+    private static void AssertRefused(string expected, Action load) =>
+        Assert.Contains(expected, Assert.Throws<LhypeException>(load).Message, StringComparison.Ordinal);
+
+    private byte[] Bytes(ulong gpa, int length)
+    {
+        var bytes = new byte[length];
+        Assert.True(_memory.TryRead(gpa, bytes));
+        return bytes;
+    }
+
+    private uint Read32(ulong gpa) => BinaryPrimitives.ReadUInt32LittleEndian(Bytes(gpa, 4));
+
+    private ulong Read64(ulong gpa) => BinaryPrimitives.ReadUInt64LittleEndian(Bytes(gpa, 8));
+
+    private string Text(ulong gpa)
+    {
+        string text = Encoding.ASCII.GetString(Bytes(gpa, 64));
+        return text[..text.IndexOf('\0', StringComparison.Ordinal)];
+    }
+
+    private sealed class Sevens : IEntropy
+    {
+        public void Fill(Span<byte> destination) => destination.Fill(7);
+    }
+}
