@@ -51,13 +51,19 @@ public sealed class VirtioFuzzTests
             Span<byte> area = new byte[random.Next(1, 1024)];
             random.NextBytes(area);
             Assert.True(rig.Memory.TryWrite(queue.Available + (ulong)random.Next(0x300), area));
-            for (int i = 0; i < 8; i++)
+            for (int i = random.Next(9); i > 0; i--)
             {
                 WriteRandomDescriptor(queue, queue.Descriptors, queue.Size, random);
             }
 
-            // Mostly a plausible index, so that chains are really walked.
+            // Mostly a plausible index, so that chains are really walked; half the time a request that is nearly right.
             queue.AvailableIndex = (ushort)(queue.UsedIndex + random.Next(random.Next(8) == 0 ? 70000 : 6));
+            if (random.Next(2) == 0)
+            {
+                queue.AvailableIndex = queue.UsedIndex;
+                AddPlausibleRequest(rig, queue, random);
+            }
+
             queue.Notify();
             for (int i = 0; i < 8 && rig.Inbox.Count != 0; i++)
             {
@@ -72,6 +78,39 @@ public sealed class VirtioFuzzTests
         }
 
         AssertStillWorks(rig);
+    }
+
+    /// <summary>A header as a disk would take it, data and a last byte, in the right order, then perhaps one descriptor
+    /// spoilt.</summary>
+    private static void AddPlausibleRequest(VirtioRig rig, DriverQueue queue, Random random)
+    {
+        const ulong Header = 0x18_0000, Data = 0x19_0000;
+        Assert.True(rig.Memory.TryWriteUInt64(Header, (ulong)random.Next(15)));
+        Assert.True(rig.Memory.TryWriteUInt64(Header + 8, (ulong)random.Next(140)));
+        Assert.True(rig.Memory.TryWriteUInt64(Data, (ulong)random.Next(140)));
+        Assert.True(rig.Memory.TryWriteUInt64(Data + 8, (ulong)random.Next(140)));
+        bool writes = random.Next(2) == 0;
+        DriverBuffer[] buffers = new DriverBuffer[random.Next(2, 12)];
+        buffers[0] = new DriverBuffer(Header, 16, false);
+        for (int i = 1; i < buffers.Length - 1; i++)
+        {
+            buffers[i] = new DriverBuffer(Data, random.Next(2) == 0 ? 512u : 16u * (uint)random.Next(1, 600), writes);
+        }
+
+        buffers[^1] = new DriverBuffer(Header + 64, 1, true);
+        if (random.Next(2) == 0)
+        {
+            queue.AddIndirect(buffers);
+        }
+        else if (buffers.Length <= queue.Size)
+        {
+            queue.Add(buffers);
+        }
+
+        if (random.Next(3) == 0)
+        {
+            WriteRandomDescriptor(queue, queue.Descriptors, queue.Size, random);
+        }
     }
 
     /// <summary>A descriptor that is nearly right: addresses in and around RAM, sometimes a plausible block header.</summary>

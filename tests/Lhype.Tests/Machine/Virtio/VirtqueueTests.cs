@@ -164,7 +164,7 @@ public sealed class VirtqueueTests
         "loop", "self loop", "next outside", "head outside", "empty buffer", "buffer outside", "buffer wraps",
         "buffer in video hole", "readable after writable", "too many available", "indirect not negotiated",
         "indirect in indirect", "indirect with next", "indirect length", "indirect empty", "indirect outside",
-        "indirect too long", "indirect loop", "indirect next outside");
+        "indirect too long", "direct and indirect too long", "indirect loop", "indirect next outside");
 
     [Theory]
     [MemberData(nameof(Offences))]
@@ -271,6 +271,15 @@ public sealed class VirtqueueTests
                 break;
             case "indirect too long":
                 queue.WriteDescriptor(main, 0, table, 16 * (uint)(queue.Size + 1), 4, 0);
+                break;
+            case "direct and indirect too long":
+                queue.WriteDescriptor(main, 0, page, 4, 1, 1);
+                queue.WriteDescriptor(main, 1, table, 16 * (uint)queue.Size, 4, 0);
+                for (int i = 0; i < queue.Size; i++)
+                {
+                    queue.WriteDescriptor(table, i, page, 4, i == queue.Size - 1 ? 2 : 3, i + 1);
+                }
+
                 break;
             case "indirect loop":
                 queue.WriteDescriptor(main, 0, table, 32, 4, 0);
