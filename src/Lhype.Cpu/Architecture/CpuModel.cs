@@ -50,10 +50,10 @@ public sealed class CpuModel
     }
 
     /// <summary>
-    /// Frequency in Hz of the "crystal" of CPUID leaf 15H, which is also the input clock of the local APIC timer:
-    /// Linux derives the timer's period from it instead of calibrating.
+    /// Frequency in Hz of the "crystal" of CPUID leaf 15H, which is also the input clock of the local APIC timer
+    /// (1 GHz here): Linux derives the timer's period from it instead of calibrating.
     /// </summary>
-    public const uint CrystalHz = 25_000_000;
+    public const uint CrystalHz = 1_000_000_000;
 
     /// <summary>
     /// The default: an Intel family 6 CPU for today's 32-bit kernels. The signature is that of the in-order Atom of
@@ -217,7 +217,7 @@ public sealed class CpuModel
         6 => new(4, 0, 0, 0),
         7 => subleaf == 0 ? new(0, FdpOnErrorOnly | NoFcsFds, 0, ArchCapabilitiesBit) : default,
         0x15 => QueryTscRatio(tscHz),
-        0x16 => new((uint)(tscHz / 1_000_000), (uint)(tscHz / 1_000_000), CrystalHz / 1_000_000, 0),
+        0x16 => new((uint)(tscHz / 1_000_000), (uint)(tscHz / 1_000_000), 100, 0),
         _ => default,
     };
 
@@ -231,14 +231,26 @@ public sealed class CpuModel
     };
 
     /// <summary>
-    /// TSC = crystal * EBX / EAX. Linux multiplies the crystal in kHz by EBX in 32 bits, so the denominator is the
-    /// largest power of ten that leaves the product below 2^32.
+    /// TSC = crystal * EBX / EAX. Linux multiplies the crystal in kHz by EBX in 32 bits, so EBX must stay below
+    /// 2^32 / 10^6; the fraction below that bound nearest to the true ratio is off by less than one in a million.
     /// </summary>
     private static CpuidResult QueryTscRatio(ulong tscHz)
     {
-        uint denominator = tscHz < 4_000_000_000 ? 1000u : 100;
-        ulong numerator = ((tscHz * denominator) + (CrystalHz / 2)) / CrystalHz;
-        return new(denominator, (uint)numerator, CrystalHz, 0);
+        const uint largest = 4294;
+        uint bestNumerator = 1, bestDenominator = 1;
+        double ratio = (double)tscHz / CrystalHz;
+        double bestError = double.MaxValue;
+        for (uint denominator = 1; denominator <= largest && ratio * denominator <= largest; denominator++)
+        {
+            uint numerator = (uint)((ratio * denominator) + 0.5);
+            double error = Math.Abs(((double)numerator / denominator) - ratio);
+            if (numerator is > 0 and <= largest && error < bestError)
+            {
+                (bestNumerator, bestDenominator, bestError) = (numerator, denominator, error);
+            }
+        }
+
+        return new(bestDenominator, bestNumerator, CrystalHz, 0);
     }
 
     private CpuidResult QueryExtended(uint leaf) => leaf switch

@@ -125,28 +125,129 @@ public sealed unsafe partial class Processor
             case Mnemonic.Sti:
                 return Completed(ExecuteSetInterruptFlag(enable: true), next);
 
-            // Caches, TLBs, identification, MSRs.
+            // Caches, TLBs, ports.
             case Mnemonic.Invlpg:
                 return Completed(ExecuteInvalidatePage(instruction), next);
             case Mnemonic.Invd or Mnemonic.Wbinvd:
                 return Completed(RequireRing0(), next);
-            case Mnemonic.Cpuid:
-                return Completed(ExecuteCpuid(), next);
-            case Mnemonic.Rdtsc:
-                return Completed(ExecuteReadTsc(), next);
-            case Mnemonic.Rdmsr:
-                return Completed(ExecuteReadMsr(), next);
-            case Mnemonic.Wrmsr:
-                return Completed(ExecuteWriteMsr(), next);
-            case Mnemonic.Rdpmc:
-                // No model shows a counter, so every index is invalid.
-                return Completed(RaiseProtection(), next);
+            case Mnemonic.In:
+                return Completed(ExecuteIn(instruction), next);
+            case Mnemonic.Out:
+                return Completed(ExecuteOut(instruction), next);
+
+            // No 64-bit encoding.
+            case Mnemonic.Daa or Mnemonic.Das:
+                return Completed(ExecuteDecimalAdjust(mnemonic == Mnemonic.Das), next);
+            case Mnemonic.Aaa or Mnemonic.Aas:
+                return Completed(ExecuteAsciiAdjust(mnemonic == Mnemonic.Aas), next);
+            case Mnemonic.Aam:
+                return Completed(ExecuteAsciiMultiply(instruction.Immediate8), next);
+            case Mnemonic.Aad:
+                return Completed(ExecuteAsciiDivide(instruction.Immediate8), next);
+            case Mnemonic.Salc:
+                return Completed(ExecuteSetAlFromCarry(), next);
+            case Mnemonic.Xlatb:
+                return Completed(ExecuteTranslate(instruction), next);
+            case Mnemonic.Bound:
+                return Completed(ExecuteBound(instruction), next);
 
             default:
-                return instruction.ConditionCode != ConditionCode.None && instruction.IsJccShortOrNear
-                    ? Transferred(ExecuteConditional(instruction, next, IsConditionTrue(instruction.ConditionCode)))
-                    : Completed(RaiseUndefined(), next);
+                if (instruction.IsJccShortOrNear)
+                {
+                    bool taken = IsConditionTrue(instruction.ConditionCode);
+                    return Transferred(ExecuteConditional(instruction, next, taken));
+                }
+
+                return TryStringOperation(instruction.Code, out StringOperation operation, out int size)
+                    ? ExecuteString(instruction, operation, size, next)
+                    : Completed(IsShown(instruction) ? ExecuteOptional(instruction) : RaiseUndefined(), next);
         }
+    }
+
+    /// <summary>The CPU model has every feature the instruction belongs to.</summary>
+    private bool IsShown(in Instruction instruction)
+    {
+        foreach (CpuidFeature feature in instruction.Code.CpuidFeatures())
+        {
+            if (!_model.Accepts(feature))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Instructions that exist only in some models.</summary>
+    private bool ExecuteOptional(in Instruction instruction)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Cpuid:
+                return ExecuteCpuid();
+            case Mnemonic.Rdtsc:
+                return ExecuteReadTsc();
+            case Mnemonic.Rdmsr:
+                return ExecuteReadMsr();
+            case Mnemonic.Wrmsr:
+                return ExecuteWriteMsr();
+            case Mnemonic.Rdpmc:
+                // No model shows a counter, so every index is invalid.
+                return RaiseProtection();
+            case Mnemonic.Fxsave:
+                return ExecuteFxsave(instruction);
+            case Mnemonic.Fxrstor:
+                return ExecuteFxrstor(instruction);
+            case Mnemonic.Fnsave or Mnemonic.Fsave:
+                bool narrowSave = instruction.Code is Code.Fnsave_m94byte or Code.Fsave_m94byte;
+                return ExecuteStoreEnvironment(instruction, narrowSave, registers: true);
+            case Mnemonic.Fnstenv or Mnemonic.Fstenv:
+                bool narrowStore = instruction.Code is Code.Fnstenv_m14byte or Code.Fstenv_m14byte;
+                return ExecuteStoreEnvironment(instruction, narrowStore, registers: false);
+            case Mnemonic.Frstor:
+                return ExecuteLoadEnvironment(instruction, instruction.Code == Code.Frstor_m94byte, registers: true);
+            case Mnemonic.Fldenv:
+                return ExecuteLoadEnvironment(instruction, instruction.Code == Code.Fldenv_m14byte, registers: false);
+            case Mnemonic.Ldmxcsr:
+                return ExecuteMxcsr(instruction, store: false);
+            case Mnemonic.Stmxcsr:
+                return ExecuteMxcsr(instruction, store: true);
+            case Mnemonic.Clflush:
+                return ExecuteFlushLine(instruction);
+            default:
+                return ExecuteDisabled(instruction);
+        }
+    }
+
+    /// <summary>Tells string instructions (MOVSD, CMPSD) from the SSE instructions of the same name.</summary>
+    private static bool TryStringOperation(Code code, out StringOperation operation, out int size)
+    {
+        (operation, size) = code switch
+        {
+            Code.Movsb_m8_m8 => (StringOperation.Move, 1),
+            Code.Movsw_m16_m16 => (StringOperation.Move, 2),
+            Code.Movsd_m32_m32 => (StringOperation.Move, 4),
+            Code.Stosb_m8_AL => (StringOperation.Store, 1),
+            Code.Stosw_m16_AX => (StringOperation.Store, 2),
+            Code.Stosd_m32_EAX => (StringOperation.Store, 4),
+            Code.Lodsb_AL_m8 => (StringOperation.Load, 1),
+            Code.Lodsw_AX_m16 => (StringOperation.Load, 2),
+            Code.Lodsd_EAX_m32 => (StringOperation.Load, 4),
+            Code.Scasb_AL_m8 => (StringOperation.Scan, 1),
+            Code.Scasw_AX_m16 => (StringOperation.Scan, 2),
+            Code.Scasd_EAX_m32 => (StringOperation.Scan, 4),
+            Code.Cmpsb_m8_m8 => (StringOperation.Compare, 1),
+            Code.Cmpsw_m16_m16 => (StringOperation.Compare, 2),
+            Code.Cmpsd_m32_m32 => (StringOperation.Compare, 4),
+            Code.Insb_m8_DX => (StringOperation.Input, 1),
+            Code.Insw_m16_DX => (StringOperation.Input, 2),
+            Code.Insd_m32_DX => (StringOperation.Input, 4),
+            Code.Outsb_DX_m8 => (StringOperation.Output, 1),
+            Code.Outsw_DX_m16 => (StringOperation.Output, 2),
+            Code.Outsd_DX_m32 => (StringOperation.Output, 4),
+            _ => (default, 0),
+        };
+        return size != 0;
     }
 
     /// <summary>Result of a routine that set RIP itself.</summary>
