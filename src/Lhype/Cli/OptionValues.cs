@@ -1,0 +1,173 @@
+// Turns the text of single option values into what they mean: sizes, disks, seconds, kernel arguments. Pure functions,
+// called by RunOptions; every refusal is a UsageException that names the option.
+
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Text;
+using Lhype.Machine;
+
+namespace Lhype.Cli;
+
+/// <summary>Parsers of option values.</summary>
+internal static class OptionValues
+{
+    private const ulong PageSize = 4096;
+    private const int DiskIdLength = 20;
+
+    /// <summary>A memory size in bytes: a number with K, M, G or T (powers of 1024, <c>MiB</c> and <c>MB</c> mean the
+    /// same), a bare number is MiB. A multiple of 4 KiB, more than zero.</summary>
+    public static ulong Size(string option, string text)
+    {
+        int digits = 0;
+        while (digits < text.Length && char.IsAsciiDigit(text[digits]))
+        {
+            digits++;
+        }
+
+        int shift = text[digits..].ToUpperInvariant() switch
+        {
+            "K" or "KB" or "KIB" => 10,
+            "" or "M" or "MB" or "MIB" => 20,
+            "G" or "GB" or "GIB" => 30,
+            "T" or "TB" or "TIB" => 40,
+            _ => -1,
+        };
+
+        bool isNumber = ulong.TryParse(text[..digits], NumberStyles.None, CultureInfo.InvariantCulture, out ulong count);
+        if (shift < 0 || !isNumber)
+        {
+            throw new UsageException($"{option} {Quote(text)} is not a size; write 256M, 1G, or a number of MiB.");
+        }
+
+        if (count == 0 || count > ulong.MaxValue >> 1 >> shift || (count << shift) % PageSize != 0)
+        {
+            throw new UsageException(
+                $"{option} {Quote(text)} cannot be: a size is more than zero and a multiple of 4K.");
+        }
+
+        return count << shift;
+    }
+
+    /// <summary><c>FILE[,ro][,id=NAME]</c>; a comma in a file name is written twice.</summary>
+    public static DiskConfig Disk(string text)
+    {
+        List<string> parts = SplitAtCommas(text);
+        bool readOnly = false;
+        string? id = null;
+        foreach (string part in parts[1..])
+        {
+            if (part == "ro")
+            {
+                readOnly = true;
+            }
+            else if (part.StartsWith("id=", StringComparison.Ordinal) && part.Length is > 3 and <= 3 + DiskIdLength)
+            {
+                id = part[3..];
+            }
+            else
+            {
+                throw new UsageException($"--disk does not know {Quote(part)}; write FILE[,ro][,id=NAME] with a name of at "
+                    + "most 20 bytes, and a comma in a file name twice.");
+            }
+        }
+
+        if (parts[0].Length == 0)
+        {
+            throw new UsageException("--disk needs a file name before the first comma.");
+        }
+
+        return new DiskConfig { File = Path.GetFullPath(parts[0]), ReadOnly = readOnly, Id = id };
+    }
+
+    /// <summary>A number of seconds, fractions allowed, more than zero.</summary>
+    public static double Seconds(string option, string text)
+    {
+        bool isNumber = double.TryParse(
+            text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds);
+        return isNumber && seconds > 0 && seconds < 1e9
+            ? seconds
+            : throw new UsageException($"{option} {Quote(text)} is not a number of seconds above zero.");
+    }
+
+    /// <summary>A whole number of virtual CPUs.</summary>
+    public static int Cpus(string text)
+    {
+        bool isNumber = int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count);
+        if (!isNumber || count < 1)
+        {
+            throw new UsageException($"--cpus {Quote(text)} is not a number of CPUs.");
+        }
+
+        return count == 1
+            ? 1
+            : throw new UsageException($"--cpus {count} is not possible yet: a guest has one CPU in this version.");
+    }
+
+    /// <summary>A domain name: letters, digits, dots, dashes and underscores, at most 64.</summary>
+    public static string Name(string text)
+    {
+        bool good = text.Length is > 0 and <= 64 && text[0] is not ('.' or '-');
+        foreach (char letter in text)
+        {
+            good &= char.IsAsciiLetterOrDigit(letter) || letter is '.' or '-' or '_';
+        }
+
+        return good
+            ? text
+            : throw new UsageException(
+                $"--name {Quote(text)} cannot be: a name has up to 64 letters, digits, dots, dashes and underscores.");
+    }
+
+    /// <summary>Arguments as one kernel command line. An argument with spaces is quoted as the kernel understands it:
+    /// the value behind the first equals sign (Linux kernel/params.c).</summary>
+    public static string KernelArguments(IEnumerable<string> arguments)
+    {
+        StringBuilder line = new();
+        foreach (string argument in arguments)
+        {
+            line.Append(line.Length > 0 ? " " : "");
+            int equals = argument.IndexOf('=');
+            bool needsQuotes = argument.Contains(' ') && !argument.Contains('"');
+            line.Append(needsQuotes ? $"{argument[..(equals + 1)]}\"{argument[(equals + 1)..]}\"" : argument);
+        }
+
+        return line.ToString();
+    }
+
+    /// <summary>User text for a message: in quotes, without control characters, and shortened.</summary>
+    public static string Quote(string text)
+    {
+        StringBuilder clean = new();
+        foreach (char letter in text.Length > 80 ? text[..80] : text)
+        {
+            clean.Append(char.IsControl(letter) ? '?' : letter);
+        }
+
+        return $"'{clean}{(text.Length > 80 ? "..." : "")}'";
+    }
+
+    private static List<string> SplitAtCommas(string text)
+    {
+        List<string> parts = [];
+        StringBuilder part = new();
+        for (int index = 0; index < text.Length; index++)
+        {
+            bool comma = text[index] == ',';
+            bool doubled = comma && index + 1 < text.Length && text[index + 1] == ',';
+            if (comma && !doubled)
+            {
+                parts.Add(part.ToString());
+                part.Clear();
+                continue;
+            }
+
+            part.Append(text[index]);
+            index += doubled ? 1 : 0;
+        }
+
+        parts.Add(part.ToString());
+        return parts;
+    }
+}

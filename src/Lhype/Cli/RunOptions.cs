@@ -1,0 +1,303 @@
+// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line becomes the
+// settled MachineConfig. Called by CommandLine.
+
+using System;
+using System.Collections.Generic;
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.IO;
+using System.Linq;
+using Lhype.Cpu.Architecture;
+using Lhype.Host;
+using Lhype.Images;
+using Lhype.Machine;
+
+namespace Lhype.Cli;
+
+/// <summary>The options of <c>lhype run</c>.</summary>
+internal sealed class RunOptions
+{
+    private readonly Argument<string?> _kernelArgument = new("KERNEL")
+    {
+        Description = "Kernel file, or a name that 'lhype images' lists; debian-i386 when not given.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    private readonly Option<string> _kernel = Text(
+        "--kernel", "FILE", "The kernel, as KERNEL: ELF vmlinux, bzImage or multiboot, told from its content.", "-k");
+
+    private readonly Option<string[]> _initrd = List(
+        "--initrd", "FILE", "Initial ram disk; repeat it to join several.", "-i");
+
+    private readonly Option<string[]> _append = List(
+        "--append", "ARGS", "Kernel arguments, added to what Lhype arranges; the last one wins.", "-p", "--cmdline");
+
+    private readonly Option<bool> _noAutoCommandLine = Flag(
+        "--no-auto-cmdline", "Give the kernel the user's arguments and nothing else.");
+
+    private readonly Option<string> _memory = Text(
+        "--memory", "SIZE", "Guest memory: 512M, 1G, or a number of MiB; 256M when not given.", "-m", "--mem");
+
+    private readonly Option<string> _cpus = Text(
+        "--cpus", "N", "Number of virtual CPUs; 1 in this version.", "-c", "--smp");
+
+    private readonly Option<string[]> _disk = List(
+        "--disk", "FILE[,ro][,id=NAME]", "Raw disk image: /dev/vda, the next one /dev/vdb and so on.", "-d");
+
+    private readonly Option<bool> _snapshot = Flag(
+        "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
+
+    private readonly Option<string[]> _net = List(
+        "--net", "none", "Network card; none in this version.");
+
+    private readonly Option<string> _cpu = Text(
+        "--cpu", "MODEL", $"What the guest's CPUID shows: {string.Join(", ", CpuNames)}.");
+
+    private readonly Option<string> _machine = Text(
+        "--machine", "pc", "The board; pc in this version.");
+
+    private readonly Option<string> _engine = Text(
+        "--engine", "auto|translator", "What runs the guest's code.");
+
+    private readonly Option<string> _name = Text(
+        "--name", "NAME", "Name of the guest; made from the kernel's when not given.");
+
+    private readonly Option<string> _serial = Text(
+        "--serial", "stdio|FILE|none", "Where the first serial port goes; stdio when not given.");
+
+    private readonly Option<string> _console = Text(
+        "--console", "stdio|none", "Where the virtio console goes; none when not given.");
+
+    private readonly Option<bool> _debugExit = Flag(
+        "--debug-exit", "A write to port 0xF4 ends the machine with exit status (value << 1) | 1.");
+
+    private readonly Option<bool> _noReboot = Flag(
+        "--no-reboot", "When the guest asks for a reboot, end with exit status 0 instead.");
+
+    private readonly Option<bool> _dryRun = Flag(
+        "--dry-run", "Print the settled configuration as JSON and run nothing.");
+
+    private readonly Option<string> _config = Text(
+        "--config", "FILE", "Start from the JSON that --dry-run printed; other options change it.");
+
+    private readonly Option<string> _timeout = Text(
+        "--timeout", "SECONDS", "Stop after this long with exit status 4.");
+
+    private readonly Option<bool> _stats = Flag(
+        "--stats", "At the end, print what the engine did to standard error.");
+
+    private readonly Option<bool> _quiet = Flag("--quiet", "Say less.", "-q");
+
+    private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
+
+    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them.</summary>
+    public void AddTo(Command command)
+    {
+        command.Arguments.Add(_kernelArgument);
+        Option[] options =
+        [
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu, _machine,
+            _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config, _stats, _quiet,
+            _verbose,
+        ];
+        foreach (Option option in options)
+        {
+            command.Options.Add(option);
+        }
+    }
+
+    /// <summary>True with <c>--dry-run</c>.</summary>
+    public bool IsDryRun(ParseResult parsed) => parsed.GetValue(_dryRun);
+
+    /// <summary>The image that must be there before the machine can run; null when the user gave files.</summary>
+    public ImageDefinition? Image(ParseResult parsed)
+    {
+        string? kernel = KernelText(parsed);
+        if (kernel is null)
+        {
+            return parsed.GetValue(_config) is null ? ImageCatalog.Default : null;
+        }
+
+        // A file of that name is meant before an image.
+        return File.Exists(kernel) ? null : ImageCatalog.Find(kernel);
+    }
+
+    /// <summary>The configuration the command line asks for.</summary>
+    /// <param name="parsed">The parsed command line, without errors.</param>
+    /// <param name="kernelArguments">What stood behind <c>--</c>.</param>
+    /// <param name="store">Where pulled images are.</param>
+    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store)
+    {
+        MachineConfig config = WithKernel(parsed, store);
+        config = WithDevices(parsed, config);
+
+        List<string> append = [config.Append, .. parsed.GetValue(_append) ?? []];
+        append.Add(OptionValues.KernelArguments(kernelArguments));
+        return config with
+        {
+            Append = string.Join(' ', append.Where(text => text.Length > 0)),
+            AutoCommandLine = config.AutoCommandLine && !parsed.GetValue(_noAutoCommandLine),
+            MemoryBytes = Given(parsed, _memory) is { } memory
+                ? OptionValues.Size("--memory", memory)
+                : config.MemoryBytes,
+            Cpus = Given(parsed, _cpus) is { } cpus ? OptionValues.Cpus(cpus) : config.Cpus,
+            Cpu = Given(parsed, _cpu) is { } cpu ? OneOf("--cpu", cpu, CpuNames) : config.Cpu,
+            Machine = Given(parsed, _machine) is { } board ? Board(board) : config.Machine,
+            Engine = Given(parsed, _engine) is { } engine ? Engine(engine) : config.Engine,
+            Name = Given(parsed, _name) is { } name ? OptionValues.Name(name) : config.Name,
+            DebugExit = config.DebugExit || parsed.GetValue(_debugExit),
+            NoReboot = config.NoReboot || parsed.GetValue(_noReboot),
+            TimeoutSeconds = Given(parsed, _timeout) is { } timeout
+                ? OptionValues.Seconds("--timeout", timeout)
+                : config.TimeoutSeconds,
+            Statistics = config.Statistics || parsed.GetValue(_stats),
+            Verbosity = parsed.GetValue(_quiet) ? -1 : parsed.GetValue(_verbose) ? 1 : config.Verbosity,
+        };
+    }
+
+    private static string[] CpuNames => [.. CpuModel.All.Select(model => model.Name)];
+
+    private MachineConfig WithKernel(ParseResult parsed, ImageStore store)
+    {
+        string[]? initrds = parsed.GetValue(_initrd) is { Length: > 0 } given
+            ? Array.ConvertAll(given, file => FullPath("--initrd", file))
+            : null;
+        if (Image(parsed) is { } image)
+        {
+            MachineConfig pulled = new()
+            {
+                Name = image.Name,
+                Kernel = store.KernelPath(image),
+                Initrds = initrds ?? [store.InitrdPath(image)],
+            };
+            return parsed.GetValue(_config) is { } file
+                ? Read(file) with { Kernel = pulled.Kernel, Initrds = pulled.Initrds }
+                : pulled;
+        }
+
+        string? kernel = KernelText(parsed);
+        MachineConfig config = parsed.GetValue(_config) is { } source
+            ? Read(source)
+            : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!) };
+        return config with
+        {
+            Kernel = kernel is null ? config.Kernel : FullPath("--kernel", kernel),
+            Initrds = initrds ?? config.Initrds,
+        };
+    }
+
+    private MachineConfig WithDevices(ParseResult parsed, MachineConfig config)
+    {
+        foreach (string net in parsed.GetValue(_net) ?? [])
+        {
+            if (net != "none")
+            {
+                throw new UsageException(
+                    $"--net {OptionValues.Quote(net)} is not possible yet: guests have no network in this version.");
+            }
+        }
+
+        string? serial = Given(parsed, _serial);
+        string? console = Given(parsed, _console);
+        if (console is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        {
+            throw new UsageException($"--console {OptionValues.Quote(console)} is not one of stdio, none.");
+        }
+
+        // The terminal has one user: a virtio console takes it from the serial port.
+        if (console == MachineConfig.Stdio && (serial ?? MachineConfig.NotConnected) == MachineConfig.Stdio)
+        {
+            throw new UsageException("Only one of --serial and --console can be stdio.");
+        }
+
+        if (serial is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        {
+            serial = FullPath("--serial", serial);
+        }
+
+        DiskConfig[]? disks = parsed.GetValue(_disk) is { Length: > 0 } given
+            ? Array.ConvertAll(given, OptionValues.Disk)
+            : null;
+        return config with
+        {
+            Disks = disks ?? config.Disks,
+            Snapshot = config.Snapshot || parsed.GetValue(_snapshot),
+            Serial = serial ?? (console == MachineConfig.Stdio ? MachineConfig.NotConnected : config.Serial),
+            Console = console ?? config.Console,
+        };
+    }
+
+    private string? KernelText(ParseResult parsed)
+    {
+        string? option = parsed.GetValue(_kernel);
+        string? argument = parsed.GetValue(_kernelArgument);
+        if (argument is ['-', _, ..])
+        {
+            throw new UsageException($"There is no option {OptionValues.Quote(argument)}; see 'lhype run --help'.");
+        }
+
+        if (option is not null && argument is not null)
+        {
+            throw new UsageException(
+                $"The kernel is given twice, as {OptionValues.Quote(option)} and as {OptionValues.Quote(argument)}.");
+        }
+
+        return option ?? argument;
+    }
+
+    private static MachineConfig Read(string file)
+    {
+        try
+        {
+            return MachineConfig.FromJson(File.ReadAllText(FullPath("--config", file)), file);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new LhypeException($"The file of --config cannot be read: {error.Message}", error);
+        }
+    }
+
+    private static BoardKind Board(string text) => text switch
+    {
+        "pc" => BoardKind.Pc,
+        "lhype" => throw new UsageException("--machine lhype is not possible yet: this version has the board pc."),
+        _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc."),
+    };
+
+    private static EngineKind Engine(string text) => text switch
+    {
+        "auto" => EngineKind.Auto,
+        "translator" => EngineKind.Translator,
+        "kvm" => throw new UsageException("--engine kvm is not possible yet: this version has the translator."),
+        _ => throw new UsageException($"--engine {OptionValues.Quote(text)} is not one of auto, translator."),
+    };
+
+    private static string OneOf(string option, string text, string[] names) => names.Contains(text)
+        ? text
+        : throw new UsageException($"{option} {OptionValues.Quote(text)} is not one of {string.Join(", ", names)}.");
+
+    /// <summary>A guest's name when the user gives none: the kernel file's, without odd characters.</summary>
+    private static string DefaultName(string kernel)
+    {
+        IEnumerable<char> letters = Path.GetFileName(kernel).Where(
+            letter => char.IsAsciiLetterOrDigit(letter) || letter is '.' or '-' or '_');
+        string name = string.Concat(letters.Take(48)).TrimStart('.', '-');
+        return name.Length > 0 ? name : "guest";
+    }
+
+    private static string FullPath(string option, string file) => file.Length > 0 && !file.Contains('\0')
+        ? Path.GetFullPath(file)
+        : throw new UsageException($"{option} needs a file name.");
+
+    private static string? Given(ParseResult parsed, Option<string> option) =>
+        parsed.GetResult(option) is OptionResult { Implicit: false } ? parsed.GetValue(option) : null;
+
+    private static Option<string> Text(string name, string value, string description, params string[] aliases) =>
+        new(name, aliases) { HelpName = value, Description = description };
+
+    private static Option<string[]> List(string name, string value, string description, params string[] aliases) =>
+        new(name, aliases) { HelpName = value, Description = description, Arity = ArgumentArity.OneOrMore };
+
+    private static Option<bool> Flag(string name, string description, params string[] aliases) =>
+        new(name, aliases) { Description = description, Arity = ArgumentArity.Zero };
+}

@@ -1,0 +1,85 @@
+#!/bin/busybox sh
+# First process of a guest that starts from an image of `lhype images`. Lhype puts this file into the initramfs as
+# /init. It loads the drivers of the devices it finds, then goes on to the root file system that root= names, or
+# stays in memory and opens a shell on the console.
+
+export PATH=/sbin:/bin:/usr/sbin:/usr/bin HOME=/root
+
+/bin/busybox mount -t proc -o nosuid,nodev,noexec proc /proc
+/bin/busybox mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+/bin/busybox mount -t devtmpfs -o nosuid,mode=0755 devtmpfs /dev
+/bin/busybox --install -s /bin
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o nosuid,noexec,gid=5,mode=620 devpts /dev/pts
+mount -t tmpfs -o nosuid,nodev shm /dev/shm
+mount -t tmpfs -o nosuid,nodev,mode=0755 run /run
+
+# One driver per device on the virtio bus; the kernel names the device, modules.alias names the driver.
+modprobe -q virtio_pci
+for file in /sys/bus/virtio/devices/*/modalias; do
+    [ -e "$file" ] && modprobe -q "$(cat "$file")"
+done
+
+root= rootfstype= rootflags= mode=ro wait=5 next=
+for word in $(cat /proc/cmdline); do
+    case $word in
+        root=*) root=${word#root=} ;;
+        rootfstype=*) rootfstype=${word#rootfstype=} ;;
+        rootflags=*) rootflags=${word#rootflags=} ;;
+        ro | rw) mode=$word ;;
+        rootwait) wait=60 ;;
+        init=*) next=${word#init=} ;;
+    esac
+done
+
+# Prints the device that root= means, once it is there.
+root_device()
+{
+    case $root in
+        UUID=* | LABEL=*) findfs "$root" 2>/dev/null ;;
+        *) [ -b "$root" ] && echo "$root" ;;
+    esac
+}
+
+# Mounts root= on /root and becomes its init. Comes back only when that failed.
+switch_to_root()
+{
+    tries=$((wait * 10))
+    until device=$(root_device); do
+        [ $tries -gt 0 ] || { echo "init: root=$root is not there; a shell from memory instead." ; return; }
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+
+    modprobe -q "${rootfstype:-ext4}"
+    if ! mount ${rootfstype:+-t "$rootfstype"} -o "$mode${rootflags:+,$rootflags}" "$device" /root; then
+        echo "init: cannot mount root=$root; a shell from memory instead."
+        return
+    fi
+
+    for candidate in $next /sbin/init /etc/init /bin/init /bin/sh; do
+        # A link is fine even when its target is only valid below the new root.
+        if [ -x "/root$candidate" ] || [ -h "/root$candidate" ]; then
+            for directory in /proc /sys /dev /run; do
+                mount --move "$directory" "/root$directory" 2>/dev/null || umount -l "$directory"
+            done
+
+            exec switch_root /root "$candidate" "$@"
+        fi
+    done
+
+    umount /root
+    echo "init: root=$root has no init program; a shell from memory instead."
+}
+
+[ -z "$root" ] || switch_to_root "$@"
+
+hostname lhype
+ifconfig lo 127.0.0.1 2>/dev/null
+cd /root
+echo "Lhype guest: Linux $(uname -r) on $(uname -m) with busybox, all in memory; nothing is kept."
+echo "Type 'poweroff -f' or 'exit' to end it."
+
+# A session of its own with the console as its terminal, so that Ctrl-C and job control work.
+setsid cttyhack sh -l
+poweroff -f
