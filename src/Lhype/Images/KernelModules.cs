@@ -9,14 +9,13 @@ using System.Collections.Generic;
 using System.IO;
 using System.Text;
 using Lhype.Host;
-using SharpCompress.Compressors.Xz;
 
 namespace Lhype.Images;
 
 /// <summary>One module, ready to be put in an initramfs.</summary>
 /// <param name="Name">Its name, with underscores.</param>
 /// <param name="Path">Path below the version directory, without <c>.xz</c>.</param>
-/// <param name="Content">The ELF file, not compressed.</param>
+/// <param name="Content">The ELF file, unpacked.</param>
 /// <param name="Depends">Names of the modules that must be loaded before.</param>
 /// <param name="Aliases">Patterns of device and feature names that ask for this module.</param>
 internal sealed record KernelModule(
@@ -86,16 +85,18 @@ internal sealed class KernelModules
 
     private KernelModule Read(string name, string path)
     {
-        byte[] content = File.ReadAllBytes(Path.Combine(_directory, path));
         if (path.EndsWith(".xz", StringComparison.Ordinal))
         {
-            using XZStream unpacker = new(new MemoryStream(content));
-            using MemoryStream unpacked = new();
-            unpacker.CopyTo(unpacked);
-            content = unpacked.ToArray();
+            HostProgramResult unpacked = HostProgram.Run("xz", ["-d", "-f", Path.Combine(_directory, path)]);
+            if (unpacked.ExitCode != 0)
+            {
+                throw new LhypeException($"The kernel module {path} cannot be unpacked: {unpacked.Reason}.");
+            }
+
             path = path[..^3];
         }
 
+        byte[] content = File.ReadAllBytes(Path.Combine(_directory, path));
         List<string> depends = [];
         List<string> aliases = [];
         foreach (string entry in ModuleInfo(content).Split('\0', StringSplitOptions.RemoveEmptyEntries))
