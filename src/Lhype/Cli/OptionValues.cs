@@ -73,13 +73,13 @@ internal static class OptionValues
             }
         }
 
-        if (parts[0].Length == 0)
-        {
-            throw new UsageException("--disk needs a file name before the first comma.");
-        }
-
-        return new DiskConfig { File = Path.GetFullPath(parts[0]), ReadOnly = readOnly, Id = id };
+        return new DiskConfig { File = FullPath("--disk", parts[0]), ReadOnly = readOnly, Id = id };
     }
+
+    /// <summary>A file name, made absolute: a settled configuration means the same in every directory.</summary>
+    public static string FullPath(string option, string file) => file.Length > 0 && !file.Contains('\0')
+        ? Path.GetFullPath(file)
+        : throw new UsageException($"{option} needs a file name.");
 
     /// <summary>A number of seconds, fractions allowed, more than zero.</summary>
     public static double Seconds(string option, string text)

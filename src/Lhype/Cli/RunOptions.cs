@@ -160,7 +160,7 @@ internal sealed class RunOptions
     private MachineConfig WithKernel(ParseResult parsed, ImageStore store)
     {
         string[]? initrds = parsed.GetValue(_initrd) is { Length: > 0 } given
-            ? Array.ConvertAll(given, file => FullPath("--initrd", file))
+            ? Array.ConvertAll(given, file => OptionValues.FullPath("--initrd", file))
             : null;
         if (Image(parsed) is { } image)
         {
@@ -181,7 +181,7 @@ internal sealed class RunOptions
             : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!) };
         return config with
         {
-            Kernel = kernel is null ? config.Kernel : FullPath("--kernel", kernel),
+            Kernel = kernel is null ? config.Kernel : OptionValues.FullPath("--kernel", kernel),
             Initrds = initrds ?? config.Initrds,
         };
     }
@@ -212,7 +212,7 @@ internal sealed class RunOptions
 
         if (serial is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
         {
-            serial = FullPath("--serial", serial);
+            serial = OptionValues.FullPath("--serial", serial);
         }
 
         DiskConfig[]? disks = parsed.GetValue(_disk) is { Length: > 0 } given
@@ -249,7 +249,7 @@ internal sealed class RunOptions
     {
         try
         {
-            return MachineConfig.FromJson(File.ReadAllText(FullPath("--config", file)), file);
+            return MachineConfig.FromJson(File.ReadAllText(OptionValues.FullPath("--config", file)), file);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
@@ -284,10 +284,6 @@ internal sealed class RunOptions
         string name = string.Concat(letters.Take(48)).TrimStart('.', '-');
         return name.Length > 0 ? name : "guest";
     }
-
-    private static string FullPath(string option, string file) => file.Length > 0 && !file.Contains('\0')
-        ? Path.GetFullPath(file)
-        : throw new UsageException($"{option} needs a file name.");
 
     private static string? Given(ParseResult parsed, Option<string> option) =>
         parsed.GetResult(option) is OptionResult { Implicit: false } ? parsed.GetValue(option) : null;
