@@ -1,6 +1,7 @@
 // The settled configuration of one machine: everything the options of `lhype run` say, after names were looked up and
 // defaults filled in. Filled by the command line (or read back from --config), printed by --dry-run, and the only
-// thing MachineBuilder takes decisions from.
+// thing MachineBuilder takes decisions from. Optional settings have setters, not init accessors: generated JSON code
+// would set an init-only property that the file leaves out to null instead of leaving its default.
 
 using System;
 using System.Collections.Generic;
@@ -50,23 +51,23 @@ public sealed record DiskConfig
     public required string File { get; init; }
 
     /// <summary>The guest may not write.</summary>
-    public bool ReadOnly { get; init; }
+    public bool ReadOnly { get; set; }
 
     /// <summary>What the guest sees as the disk's serial number (virtio-blk device ID, at most 20 bytes).</summary>
-    public string? Id { get; init; }
+    public string? Id { get; set; }
 }
 
 /// <summary>One <c>--net</c>.</summary>
 public sealed record NetworkConfig
 {
     /// <summary>What the card is connected to.</summary>
-    public NetworkKind Kind { get; init; }
+    public NetworkKind Kind { get; set; }
 
     /// <summary>The hub file, or the name of the tap interface.</summary>
-    public string? Target { get; init; }
+    public string? Target { get; set; }
 
     /// <summary>Forwarded ports of <c>user</c>, each as written: <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
-    public IReadOnlyList<string> HostForwards { get; init; } = [];
+    public IReadOnlyList<string> HostForwards { get; set; } = [];
 }
 
 /// <summary>The settled configuration of one machine.</summary>
@@ -85,66 +86,66 @@ public sealed record MachineConfig
     public const ulong DefaultMemoryBytes = 256UL << 20;
 
     /// <summary>Domain name.</summary>
-    public string Name { get; init; } = "";
+    public string Name { get; set; } = "";
 
     /// <summary>Kernel file; its type is found from its content.</summary>
     public required string Kernel { get; init; }
 
     /// <summary>Initial ram disks, given to the guest as one, in this order.</summary>
-    public IReadOnlyList<string> Initrds { get; init; } = [];
+    public IReadOnlyList<string> Initrds { get; set; } = [];
 
     /// <summary>The user's kernel arguments (<c>--append</c> and those after <c>--</c>).</summary>
-    public string Append { get; init; } = "";
+    public string Append { get; set; } = "";
 
     /// <summary>False with <c>--no-auto-cmdline</c>: the guest gets <see cref="Append"/> and nothing else.</summary>
-    public bool AutoCommandLine { get; init; } = true;
+    public bool AutoCommandLine { get; set; } = true;
 
     /// <summary>Guest RAM in bytes, a multiple of 4096.</summary>
-    public ulong MemoryBytes { get; init; } = DefaultMemoryBytes;
+    public ulong MemoryBytes { get; set; } = DefaultMemoryBytes;
 
     /// <summary>Number of virtual CPUs.</summary>
-    public int Cpus { get; init; } = 1;
+    public int Cpus { get; set; } = 1;
 
     /// <summary>Disks in the order the guest sees them.</summary>
-    public IReadOnlyList<DiskConfig> Disks { get; init; } = [];
+    public IReadOnlyList<DiskConfig> Disks { get; set; } = [];
 
     /// <summary>Disk writes go to a temporary overlay that is dropped at the end.</summary>
-    public bool Snapshot { get; init; }
+    public bool Snapshot { get; set; }
 
     /// <summary>Network cards.</summary>
-    public IReadOnlyList<NetworkConfig> Networks { get; init; } = [];
+    public IReadOnlyList<NetworkConfig> Networks { get; set; } = [];
 
     /// <summary>Name of the CPU model the guest's CPUID shows.</summary>
-    public string Cpu { get; init; } = "base";
+    public string Cpu { get; set; } = "base";
 
     /// <summary>The board; null: found from the kernel.</summary>
-    public BoardKind? Machine { get; init; }
+    public BoardKind? Machine { get; set; }
 
     /// <summary>The engine.</summary>
-    public EngineKind Engine { get; init; }
+    public EngineKind Engine { get; set; }
 
     /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file to
     /// write.</summary>
-    public string Serial { get; init; } = Stdio;
+    public string Serial { get; set; } = Stdio;
 
     /// <summary>Where the virtio console goes: <see cref="Stdio"/>, <see cref="Socket"/> or
     /// <see cref="NotConnected"/> (no such device).</summary>
-    public string Console { get; init; } = NotConnected;
+    public string Console { get; set; } = NotConnected;
 
     /// <summary>Port 0xF4 ends the machine with status (value &lt;&lt; 1) | 1.</summary>
-    public bool DebugExit { get; init; }
+    public bool DebugExit { get; set; }
 
     /// <summary>A reset asked for by the guest ends the machine instead of restarting it.</summary>
-    public bool NoReboot { get; init; }
+    public bool NoReboot { get; set; }
 
     /// <summary>Stop and fail after this many seconds; 0: never.</summary>
-    public double TimeoutSeconds { get; init; }
+    public double TimeoutSeconds { get; set; }
 
     /// <summary>Print counters to standard error at the end.</summary>
-    public bool Statistics { get; init; }
+    public bool Statistics { get; set; }
 
     /// <summary>How much the tool says: -1 with <c>-q</c>, 1 with <c>-v</c>.</summary>
-    public int Verbosity { get; init; }
+    public int Verbosity { get; set; }
 
     /// <summary>This configuration as the JSON of <c>--dry-run</c>.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, MachineConfigJson.Default.MachineConfig);

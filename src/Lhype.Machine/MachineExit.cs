@@ -29,14 +29,14 @@ public enum MachineExitKind
 /// <summary>The end of a machine.</summary>
 /// <param name="Kind">What happened.</param>
 /// <param name="Reason">A clause for the user; may be empty where the kind says it all.</param>
-/// <param name="Value">For <see cref="MachineExitKind.DebugExit"/>: the byte the guest wrote.</param>
-public sealed record MachineExit(MachineExitKind Kind, string Reason = "", byte Value = 0)
+/// <param name="Value">For <see cref="MachineExitKind.DebugExit"/>: the exit status it asked for, 0-255.</param>
+public sealed record MachineExit(MachineExitKind Kind, string Reason = "", int Value = 0)
 {
     /// <summary>The exit status of the command.</summary>
     public int Status => Kind switch
     {
         MachineExitKind.PoweredOff or MachineExitKind.Reset or MachineExitKind.Stopped => 0,
-        MachineExitKind.DebugExit => ((Value << 1) | 1) & 0xFF,
+        MachineExitKind.DebugExit => Value & 0xFF,
         MachineExitKind.Crashed or MachineExitKind.Killed => 3,
         MachineExitKind.TimedOut => 4,
         MachineExitKind.HostError => 1,

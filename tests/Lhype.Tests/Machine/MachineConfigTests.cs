@@ -44,6 +44,15 @@ public sealed class MachineConfigTests
         Assert.Equal(config.TimeoutSeconds, back.TimeoutSeconds);
     }
 
+    [Fact]
+    public void WhatTheFileLeavesOutKeepsItsDefault()
+    {
+        MachineConfig read = MachineConfig.FromJson("{\"kernel\":\"k\",\"disks\":[{\"file\":\"d\"}]}", "test");
+        MachineConfig made = new() { Kernel = "k", Disks = [new DiskConfig { File = "d" }] };
+        Assert.Equal(made.ToJson(), read.ToJson());
+        Assert.Equal(MachineConfig.Stdio, read.Serial);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("null")]

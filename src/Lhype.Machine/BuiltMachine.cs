@@ -1,0 +1,47 @@
+// What MachineBuilder hands to the command line: a machine ready to run, what to call its parts, and everything that
+// must be freed with it.
+
+using System;
+using System.Collections.Generic;
+using Lhype.Cpu;
+
+namespace Lhype.Machine;
+
+/// <summary>A machine that is complete and stands at its kernel's first instruction.</summary>
+public sealed class BuiltMachine : IDisposable
+{
+    private readonly Stack<IDisposable> _owned = new();
+
+    /// <summary>The machine.</summary>
+    public required VirtualMachine Machine { get; init; }
+
+    /// <summary>Its CPU; run it with <see cref="VcpuLoop"/>.</summary>
+    public required IVcpu Vcpu { get; init; }
+
+    /// <summary>Name of the engine that runs it.</summary>
+    public required string EngineName { get; init; }
+
+    /// <summary>The kernel in a few words.</summary>
+    public required string KernelName { get; init; }
+
+    /// <summary>The kernel's whole command line.</summary>
+    public required string CommandLine { get; init; }
+
+    /// <summary>Frees <paramref name="things"/> with the machine, the last first.</summary>
+    internal void Own(IEnumerable<IDisposable> things)
+    {
+        foreach (IDisposable thing in things)
+        {
+            _owned.Push(thing);
+        }
+    }
+
+    /// <summary>Frees memory, files and locks. The vCPU's thread must have ended.</summary>
+    public void Dispose()
+    {
+        while (_owned.TryPop(out IDisposable? thing))
+        {
+            thing.Dispose();
+        }
+    }
+}

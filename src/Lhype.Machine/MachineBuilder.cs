@@ -1,0 +1,274 @@
+// The whole board, top to bottom: read this file to know what a guest finds and how the parts are joined. Called by
+// the command line with a settled configuration; gives back a machine that stands at its kernel's first instruction.
+// Everything that can fail because of the user or the host fails here, with one sentence.
+
+using System;
+using System.Collections.Generic;
+using System.IO;
+using Lhype.Cpu;
+using Lhype.Cpu.Architecture;
+using Lhype.Cpu.Translator;
+using Lhype.Host;
+using Lhype.Machine.Block;
+using Lhype.Machine.Boot;
+using Lhype.Machine.Bus;
+using Lhype.Machine.Devices;
+using Lhype.Machine.Devices.Acpi;
+using Lhype.Machine.Paravirt;
+using Lhype.Machine.Pci;
+using Lhype.Machine.Virtio;
+
+namespace Lhype.Machine;
+
+/// <summary>Builds machines.</summary>
+public static class MachineBuilder
+{
+    private const ulong PageBytes = 4096;
+
+    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as its
+    /// console. Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console)
+    {
+        Check(config);
+        List<IDisposable> owned = [];
+        try
+        {
+            return Assemble(config, console, owned);
+        }
+        catch
+        {
+            for (int i = owned.Count - 1; i >= 0; i--)
+            {
+                owned[i].Dispose();
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>The kernel command line of the machine <paramref name="config"/> describes, for a kernel of
+    /// <paramref name="kind"/>: what the board needs, then the user's words.</summary>
+    public static string CommandLineFor(MachineConfig config, KernelKind kind)
+    {
+        List<string> extra = [];
+        if (config.Console == MachineConfig.Stdio)
+        {
+            extra.Add("console=hvc0");
+        }
+
+        if (config.Disks.Count != 0)
+        {
+            extra.Add("root=/dev/vda");
+            extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
+        }
+
+        return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
+    }
+
+    private static BuiltMachine Assemble(MachineConfig config, GuestConsole console, List<IDisposable> owned)
+    {
+        // The user's files first: most mistakes are there, and they are cheap to find.
+        CpuModel model = CpuModel.Find(config.Cpu);
+        KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+        List<InitrdFile> initrds = [];
+        foreach (string file in config.Initrds)
+        {
+            initrds.Add(InitrdFile.Load(file));
+        }
+
+        List<IBlockBackend> disks = OpenDisks(config, owned);
+
+        // Time, memory and the CPU. The engine is told of every write a device makes, because it may hit code.
+        HostClock hostClock = Own(owned, new HostClock());
+        VirtualMachine machine = new(new VirtualClock(new HostClockSource(hostClock)));
+        GuestRam ram = Own(owned, new GuestRam(config.MemoryBytes));
+        IEngine engine = new TranslatorEngine();
+        IVcpu vcpu = Own(owned, engine.CreateVcpu(ram, machine, model));
+        GuestMemory memory = new(ram, vcpu.InvalidateCode);
+        HostEntropySource entropy = new();
+
+        // Interrupt controllers, and the two devices that own MSRs.
+        LocalApic localApic = new(machine.Clock, 0);
+        Pic8259 pic = new();
+        InterruptRouter router = new(pic, localApic);
+        KvmClock kvmClock = new(machine.Clock, memory);
+        machine.Attach(vcpu, router, localApic, kvmClock);
+        pic.Attach(machine.Bus);
+        localApic.Attach(machine.Bus);
+        router.IoApic.Attach(machine.Bus);
+
+        AddChips(config, console, machine, router, memory);
+        AddPci(config, console, machine, router, memory, entropy, disks);
+
+        // What firmware would leave in memory, the kernel, and the CPU at its entry.
+        AcpiTables.Place(memory, config.Cpus);
+        string commandLine = CommandLineFor(config, kernel.Kind);
+        BootInputs inputs = new()
+        {
+            CommandLine = commandLine,
+            Initrds = initrds,
+            AcpiRsdpAddress = AcpiTables.RsdpAddress,
+            Entropy = entropy,
+        };
+        Start(vcpu, BootLoader.Load(kernel, inputs, memory), hostClock);
+
+        BuiltMachine built = new()
+        {
+            Machine = machine,
+            Vcpu = vcpu,
+            EngineName = engine.Name,
+            KernelName = kernel.Description,
+            CommandLine = commandLine,
+        };
+        built.Own(owned);
+        return built;
+    }
+
+    // The chips of a PC at their usual ports.
+    private static void AddChips(MachineConfig config, GuestConsole console, VirtualMachine machine,
+        InterruptRouter router, GuestMemory memory)
+    {
+        VirtualClock clock = machine.Clock;
+        AddressBus bus = machine.Bus;
+
+        new Pit8254(clock, router.CreateLine(MemoryMap.PitIrq)).Attach(bus);
+        new Rtc146818(clock, router.CreateLine(MemoryMap.RtcIrq), memory.LowSize, memory.HighSize).Attach(bus);
+        new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
+        new AcpiPm(clock, router.CreateLine(MemoryMap.AcpiIrq), machine.PowerOff, machine.RequestReset).Attach(bus);
+
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), console.Print);
+        serial.Attach(bus, MemoryMap.Com1Port);
+        if (config.Console != MachineConfig.Stdio)
+        {
+            console.Connect(machine, serial.Receive);
+            serial.RoomAvailable = console.Feed;
+        }
+
+        if (config.DebugExit)
+        {
+            new DebugExit(status => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status))).Attach(bus);
+        }
+    }
+
+    // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
+    private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
+        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
+    {
+        List<VirtioDevice> devices = [];
+        for (int i = 0; i < disks.Count; i++)
+        {
+            devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
+        }
+
+        if (config.Console == MachineConfig.Stdio)
+        {
+            VirtioConsole virtio = new(memory, machine, console.Print);
+            console.Connect(machine, value => virtio.Receive([value]) == 1);
+            virtio.RoomAvailable = console.Feed;
+            devices.Add(virtio);
+        }
+
+        devices.Add(new VirtioRng(memory, machine, entropy));
+
+        PciHostBridge bridge = new(router);
+        bridge.Attach(machine.Bus);
+        for (int i = 0; i < devices.Count; i++)
+        {
+            int slot = i + 1;
+            bridge.Plug(slot, new VirtioPciTransport(devices[i], machine.Bus, bridge.InterruptsOf(slot),
+                (uint)MemoryMap.PciMmioStart + ((uint)i * VirtioPciTransport.WindowBytes),
+                (byte)MemoryMap.PciIrq(slot)));
+        }
+
+        bridge.AssignResources();
+    }
+
+    private static void Start(IVcpu vcpu, BootState state, HostClock clock)
+    {
+        const int Eax = 0, Ebx = 3, Esp = 4, Esi = 6;
+        vcpu.Reset();
+        VcpuRegisters.SetTscOffset(vcpu, 0 - clock.TicksAtStart);
+        VcpuRegisters.SetGpr(vcpu, Eax, state.Eax);
+        VcpuRegisters.SetGpr(vcpu, Ebx, state.Ebx);
+        VcpuRegisters.SetGpr(vcpu, Esp, state.Esp);
+        VcpuRegisters.SetGpr(vcpu, Esi, state.Esi);
+        Load(vcpu, SegmentRegister.Cs, state.Code);
+        ReadOnlySpan<SegmentRegister> data =
+            [SegmentRegister.Ds, SegmentRegister.Es, SegmentRegister.Fs, SegmentRegister.Gs, SegmentRegister.Ss];
+        foreach (SegmentRegister register in data)
+        {
+            Load(vcpu, register, state.Data);
+        }
+
+        VcpuRegisters.SetProtectedMode(vcpu, state.Eip, state.Cr0, state.GdtBase, state.GdtLimit);
+    }
+
+    private static void Load(IVcpu vcpu, SegmentRegister register, in BootSegment segment) =>
+        VcpuRegisters.SetSegment(vcpu, register, segment.Selector, segment.Base, segment.Limit, segment.Attributes);
+
+    private static List<IBlockBackend> OpenDisks(MachineConfig config, List<IDisposable> owned)
+    {
+        List<IBlockBackend> disks = [];
+        foreach (DiskConfig disk in config.Disks)
+        {
+            // With --snapshot the image itself is only read, so several guests may use it at once.
+            IBlockBackend backend = Own(owned, RawFile.Open(disk.File, disk.ReadOnly || config.Snapshot));
+            if (config.Snapshot && !disk.ReadOnly)
+            {
+                backend = Own(owned, SnapshotOverlay.Over(backend, Path.GetTempPath()));
+            }
+
+            disks.Add(backend);
+        }
+
+        return disks;
+    }
+
+    private static void Check(MachineConfig config)
+    {
+        if (config.Cpus != 1)
+        {
+            throw new LhypeException($"--cpus {config.Cpus}: this version runs guests with one CPU; leave --cpus out.");
+        }
+
+        if (config.Engine == EngineKind.Kvm)
+        {
+            throw new LhypeException("--engine kvm: this version has the translator only; use --engine translator.");
+        }
+
+        if (config.Machine == BoardKind.Lhype)
+        {
+            throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
+        }
+
+        if (config.Console == MachineConfig.Socket)
+        {
+            throw new LhypeException("--console socket: this version has no control socket; use --console stdio.");
+        }
+
+        foreach (NetworkConfig network in config.Networks)
+        {
+            if (network.Kind != NetworkKind.None)
+            {
+                throw new LhypeException("--net: this version has no network cards; use --net none.");
+            }
+        }
+
+        if (config.MemoryBytes == 0 || config.MemoryBytes % PageBytes != 0)
+        {
+            throw new LhypeException($"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
+        }
+
+        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
+        {
+            throw new LhypeException($"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+        }
+    }
+
+    private static T Own<T>(List<IDisposable> owned, T thing)
+        where T : IDisposable
+    {
+        owned.Add(thing);
+        return thing;
+    }
+}

@@ -1,0 +1,260 @@
+// `lhype run` once its options are settled: builds the machine, joins it to the terminal, runs it on a thread of its
+// own, and turns its end into a report and an exit status. Called by the command line with a MachineConfig.
+
+using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using System.Threading;
+using Lhype.Cpu;
+using Lhype.Host;
+using Lhype.Machine;
+using Lhype.Terminal;
+
+namespace Lhype;
+
+/// <summary>Runs machines from start to end.</summary>
+internal static class RunCommand
+{
+    /// <summary>Runs the machine <paramref name="config"/> describes until it ends, starting it again as often as the
+    /// guest resets it, unless that is to end it. Returns the exit status. Throws LhypeException for whatever is
+    /// wrong with the configuration or the host.</summary>
+    internal static int Run(MachineConfig config)
+    {
+        Messages messages = new();
+        for (bool first = true; ; first = false)
+        {
+            using RunSession session = new(config, messages, first);
+            MachineExit exit = session.Run();
+            if (exit.Kind != MachineExitKind.Reset || session.EndsAtReset)
+            {
+                session.Report(exit);
+                return exit.Status;
+            }
+        }
+    }
+}
+
+/// <summary>One life of a machine, from power-on to its end.</summary>
+internal sealed class RunSession : IMonitorTarget, IDisposable
+{
+    private static readonly TimeSpan OutputPatience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(5);
+
+    private readonly MachineConfig _config;
+    private readonly Messages _messages;
+    private readonly bool _first;
+    private readonly ConsoleSession _console;
+    private readonly BuiltMachine _built;
+    private readonly ManualResetEventSlim _ended = new();       // the vCPU's thread is through
+    private readonly ManualResetEventSlim _finished = new();    // and the console's output written
+    private readonly long _startNs = HostClock.MonotonicNs();
+    private readonly TimeSpan _startProcessor = Environment.CpuUsage.TotalTime;
+    private MachineExit? _exit;
+    private bool _threadGone;
+    private string _registers = "";
+
+    /// <summary>Builds the machine. Throws LhypeException.</summary>
+    internal RunSession(MachineConfig config, Messages messages, bool first)
+    {
+        _config = config;
+        _messages = messages;
+        _first = first;
+        _console = new ConsoleSession(config.Serial, messages, error => End(MachineExitKind.HostError, error));
+        try
+        {
+            _built = MachineBuilder.Build(config, _console.Console);
+        }
+        catch
+        {
+            _console.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>True if a reset asked for by the guest ends the run: by option, or because a panic would reset again
+    /// and again.</summary>
+    internal bool EndsAtReset =>
+        _config.NoReboot || Array.IndexOf(_built.CommandLine.Split(' '), "panic=-1") >= 0;
+
+    /// <summary>Runs the machine to its end.</summary>
+    internal MachineExit Run()
+    {
+        using IDisposable signals = CatchSignals();
+        _console.Start(this, () => End(MachineExitKind.Stopped, "the user left"));
+        if (_first && _config.Verbosity >= 0)
+        {
+            string leave = _console.Interactive ? "; Ctrl-A x leaves, Ctrl-A h lists keys" : "";
+            _messages.Say($"engine {_built.EngineName}, kernel {_built.KernelName}, "
+                + $"{_config.MemoryBytes >> 20} MiB{leave}");
+        }
+
+        VcpuThread thread = new("vcpu 0", RunVcpu);
+        thread.Start();
+        if (_exit is { } early)
+        {
+            _built.Machine.RequestEnd(early);
+        }
+
+        bool inTime = _config.TimeoutSeconds <= 0 || _ended.Wait(TimeSpan.FromSeconds(_config.TimeoutSeconds));
+        if (!inTime)
+        {
+            End(MachineExitKind.TimedOut, FormattableString.Invariant($"{_config.TimeoutSeconds} s are over"));
+        }
+
+        _ended.Wait();
+        _threadGone = thread.Join(StopPatience);
+        if (_threadGone)
+        {
+            _registers = VcpuRegisters.Describe(_built.Vcpu);
+        }
+
+        return Settle(_built.Machine.Ended ?? _exit!);
+    }
+
+    /// <summary>Gives the terminal back and says what is to be said about the end.</summary>
+    internal void Report(MachineExit exit)
+    {
+        _console.Dispose();
+        _finished.Set();
+        string text = RunReport.Describe(exit, _registers, _console.Console.LastLine);
+        if (text.Length != 0)
+        {
+            if (_console.UsesTerminal && !_console.Console.AtLineStart)
+            {
+                _messages.Lines("");
+            }
+
+            _messages.Say(text);
+        }
+
+        if (_config.Statistics && _threadGone)
+        {
+            TimeSpan elapsed = TimeSpan.FromMicroseconds((HostClock.MonotonicNs() - _startNs) / 1000.0);
+            TimeSpan processor = Environment.CpuUsage.TotalTime - _startProcessor;
+            _messages.Say("counters of this run\n"
+                + RunReport.Statistics(_built.Vcpu.Statistics, _built.Machine.Sleeps, elapsed, processor));
+        }
+    }
+
+    /// <inheritdoc/>
+    public void ShowInfo()
+    {
+        double seconds = (HostClock.MonotonicNs() - _startNs) / 1e9;
+        List<string> lines =
+        [
+            $"name     {_config.Name}",
+            $"kernel   {_built.KernelName}",
+            $"command  {_built.CommandLine}",
+            $"engine   {_built.EngineName}",
+            $"memory   {_config.MemoryBytes >> 20} MiB",
+            FormattableString.Invariant($"up       {seconds:F1} s{(_built.Machine.Paused ? ", paused" : "")}"),
+        ];
+        foreach (DiskConfig disk in _config.Disks)
+        {
+            lines.Add($"disk     {disk.File}{(disk.ReadOnly ? " (read only)" : _config.Snapshot ? " (snapshot)" : "")}");
+        }
+
+        _messages.Lines(string.Join("\n", lines));
+    }
+
+    /// <inheritdoc/>
+    public void SetPaused(bool paused) => _built.Machine.SetPaused(paused);
+
+    /// <inheritdoc/>
+    public void Stop() => End(MachineExitKind.Stopped, "the user stopped it");
+
+    /// <summary>Frees the machine, if its thread has let go of it.</summary>
+    public void Dispose()
+    {
+        _console.Dispose();
+        _finished.Set();
+        if (_threadGone)
+        {
+            _built.Dispose();
+        }
+    }
+
+    // A panicking kernel with panic=-1 resets the machine: that is no wish for a reset, it is a crash.
+    private MachineExit Settle(MachineExit exit) =>
+        exit.Kind == MachineExitKind.Reset && _console.Console.PanicLine is { } panic
+            ? new MachineExit(MachineExitKind.Crashed, panic)
+            : exit;
+
+    private void RunVcpu()
+    {
+        try
+        {
+            _exit = new VcpuLoop(_built.Machine, _built.Vcpu).Run();
+        }
+        catch (LhypeException error)
+        {
+            _exit = new MachineExit(MachineExitKind.HostError, error.Message.TrimEnd('.'));
+        }
+        catch (Exception error)
+        {
+            // A bug of ours: the terminal must come back before anybody can read about it.
+            _exit = new MachineExit(MachineExitKind.HostError, "internal error: " + error);
+        }
+
+        _ended.Set();
+    }
+
+    // From any thread.
+    private void End(MachineExitKind kind, string reason)
+    {
+        MachineExit exit = new(kind, reason);
+        _exit ??= exit;
+        _built?.Machine.RequestEnd(exit);
+        ThreadPool.UnsafeQueueUserWorkItem(_ => ForceEnd(), null);
+    }
+
+    // Whoever reads the console may have stopped reading, so that neither the vCPU nor the last output moves; and
+    // should the vCPU not come back for another reason (a bug), the command still must.
+    private void ForceEnd()
+    {
+        if (!_finished.Wait(OutputPatience))
+        {
+            _console.Abandon();
+        }
+
+        _ended.Wait(StopPatience);
+        _ended.Set();
+    }
+
+    private SignalHandlers CatchSignals() => new(
+        signal => End(MachineExitKind.Killed, $"signal {signal}"),
+        _console.Continued);
+
+    private sealed class SignalHandlers : IDisposable
+    {
+        private static readonly PosixSignal[] Ending =
+            [PosixSignal.SIGHUP, PosixSignal.SIGINT, PosixSignal.SIGQUIT, PosixSignal.SIGTERM];
+
+        private readonly List<PosixSignalRegistration> _registrations = [];
+
+        internal SignalHandlers(Action<string> end, Action continued)
+        {
+            foreach (PosixSignal signal in Ending)
+            {
+                _registrations.Add(PosixSignalRegistration.Create(signal, context =>
+                {
+                    context.Cancel = true;
+                    end(context.Signal.ToString());
+                }));
+            }
+
+            if (OperatingSystem.IsLinux())
+            {
+                _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => continued()));
+            }
+        }
+
+        public void Dispose()
+        {
+            foreach (PosixSignalRegistration registration in _registrations)
+            {
+                registration.Dispose();
+            }
+        }
+    }
+}
