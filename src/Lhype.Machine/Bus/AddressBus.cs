@@ -13,7 +13,16 @@ public sealed class AddressBus
 {
     private readonly byte[] _portOwner = new byte[65536];
     private readonly List<IPortDevice> _portDevices = [null!];
+    private readonly bool[] _byteWide = new bool[256];
     private readonly List<MmioRange> _mmio = [];
+
+    /// <summary>Gives ports to an 8-bit device: wider accesses reach it, and the ports after it, byte by byte, as on
+    /// an ISA bus.</summary>
+    public void AddBytePorts(ushort first, int count, IPortDevice device)
+    {
+        AddPorts(first, count, device);
+        _byteWide[_portOwner[first]] = true;
+    }
 
     /// <summary>Gives ports [<paramref name="first"/>, +<paramref name="count"/>) to a device. Overlap is a bug.</summary>
     public void AddPorts(ushort first, int count, IPortDevice device)
@@ -45,14 +54,32 @@ public sealed class AddressBus
     public uint ReadPort(ushort port, int size)
     {
         int owner = _portOwner[port];
+        if (size != 1 && _byteWide[owner])
+        {
+            uint value = 0;
+            for (int i = 0; i < size; i++)
+            {
+                value |= (ReadPort((ushort)(port + i), 1) & 0xFF) << (8 * i);
+            }
+
+            return value;
+        }
+
         return owner != 0 ? _portDevices[owner].ReadPort(port, size) : uint.MaxValue >> (32 - (8 * size));
     }
 
-    /// <summary>Writes a port; ignored where nobody answers.</summary>
+    /// <summary>Writes a port; ignored where nobody answers. A wide access to byte registers is split.</summary>
     public void WritePort(ushort port, int size, uint value)
     {
         int owner = _portOwner[port];
-        if (owner != 0)
+        if (size != 1 && _byteWide[owner])
+        {
+            for (int i = 0; i < size; i++)
+            {
+                WritePort((ushort)(port + i), 1, (byte)(value >> (8 * i)));
+            }
+        }
+        else if (owner != 0)
         {
             _portDevices[owner].WritePort(port, size, value);
         }

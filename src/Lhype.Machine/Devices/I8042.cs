@@ -47,9 +47,9 @@ public sealed class I8042 : IPortDevice, ISaveable
     /// <summary>Claims ports 0x60, 0x64 and 0x92.</summary>
     public void Attach(AddressBus bus)
     {
-        bus.AddPorts(MemoryMap.KeyboardDataPort, 1, this);
-        bus.AddPorts(MemoryMap.KeyboardCommandPort, 1, this);
-        bus.AddPorts(MemoryMap.SystemControlPort, 1, this);
+        bus.AddBytePorts(MemoryMap.KeyboardDataPort, 1, this);
+        bus.AddBytePorts(MemoryMap.KeyboardCommandPort, 1, this);
+        bus.AddBytePorts(MemoryMap.SystemControlPort, 1, this);
     }
 
     /// <summary>As after power-on and the firmware's self-test.</summary>

@@ -5,6 +5,7 @@
 using System;
 using System.IO;
 using Lhype.Cpu;
+using Lhype.Cpu.Architecture;
 using Lhype.Machine.Bus;
 
 namespace Lhype.Machine.Devices;
@@ -13,7 +14,7 @@ namespace Lhype.Machine.Devices;
 public sealed class LocalApic : IMmioDevice, ISaveable
 {
     /// <summary>Frequency of the timer's input clock in Hz: the "crystal clock" of CPUID leaf 0x15.</summary>
-    public const uint TimerHz = 1_000_000_000;
+    public const uint TimerHz = CpuModel.CrystalHz;
 
     /// <summary>MSR with base address, enable and BSP bits.</summary>
     public const uint BaseMsr = 0x1B;

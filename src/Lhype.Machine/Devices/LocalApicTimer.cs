@@ -8,7 +8,7 @@ using Lhype.Machine.Bus;
 
 namespace Lhype.Machine.Devices;
 
-/// <summary>The APIC timer. Its input clock is 1 GHz, so an undivided count is in nanoseconds.</summary>
+/// <summary>The APIC timer.</summary>
 internal sealed class LocalApicTimer
 {
     private const int ModeOneShot = 0;
@@ -17,6 +17,9 @@ internal sealed class LocalApicTimer
 
     // A deadline further away is never reached; the limit keeps the conversion to nanoseconds from overflowing.
     private const ulong FarSeconds = 10ul * 365 * 24 * 3600;
+
+    // Length of an input clock tick; a whole number, so that counts and nanoseconds convert exactly.
+    private const ulong TickNs = 1_000_000_000 / LocalApic.TimerHz;
 
     private readonly VirtualClock _clock;
     private readonly ClockTimer _timer;
@@ -44,7 +47,7 @@ internal sealed class LocalApicTimer
             _divide = value;
             if (_initialCount != 0 && _mode != ModeTscDeadline)
             {
-                _startNs = _clock.NowNs - ((_initialCount - (ulong)left) * Divisor);
+                _startNs = _clock.NowNs - ((_initialCount - (ulong)left) * CountNs);
                 ArmCount();
             }
         }
@@ -76,7 +79,7 @@ internal sealed class LocalApicTimer
                 return 0;
             }
 
-            ulong passed = (_clock.NowNs - _startNs) / Divisor;
+            ulong passed = (_clock.NowNs - _startNs) / CountNs;
             if (_mode == ModePeriodic)
             {
                 return _initialCount - (uint)(passed % _initialCount);
@@ -100,8 +103,8 @@ internal sealed class LocalApicTimer
         }
     }
 
-    // Encodings 000-110 divide by 2 to 128, 111 by one; bit 2 of the register is not part of the number.
-    private ulong Divisor => 1ul << (int)((((_divide & 3) | ((_divide & 8) >> 1)) + 1) & 7);
+    // Nanoseconds per count. Encodings 000-110 divide by 2 to 128, 111 by one; bit 2 of the register is not part of the number.
+    private ulong CountNs => TickNs << (int)((((_divide & 3) | ((_divide & 8) >> 1)) + 1) & 7);
 
     public void Reset()
     {
@@ -170,7 +173,7 @@ internal sealed class LocalApicTimer
             return;
         }
 
-        ulong periodNs = _initialCount * Divisor;
+        ulong periodNs = _initialCount * CountNs;
         ulong passedNs = _clock.NowNs - _startNs;
         if (_mode == ModePeriodic)
         {

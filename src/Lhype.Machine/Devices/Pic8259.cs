@@ -23,9 +23,9 @@ public sealed class Pic8259 : IPortDevice, ISaveable
     /// <summary>Claims the ports of both chips and of the edge/level registers.</summary>
     public void Attach(AddressBus bus)
     {
-        bus.AddPorts(MemoryMap.PicMasterPort, 2, this);
-        bus.AddPorts(MemoryMap.PicSlavePort, 2, this);
-        bus.AddPorts(MemoryMap.ElcrPort, 2, this);
+        bus.AddBytePorts(MemoryMap.PicMasterPort, 2, this);
+        bus.AddBytePorts(MemoryMap.PicSlavePort, 2, this);
+        bus.AddBytePorts(MemoryMap.ElcrPort, 2, this);
     }
 
     /// <summary>Makes inputs level-triggered as firmware does for PCI lines before an operating system starts: bit n

@@ -38,8 +38,8 @@ public sealed class Pit8254 : IPortDevice, ISaveable
     /// <summary>Claims the counter ports and port 0x61.</summary>
     public void Attach(AddressBus bus)
     {
-        bus.AddPorts(MemoryMap.PitPort, 4, this);
-        bus.AddPorts(MemoryMap.SpeakerPort, 1, this);
+        bus.AddBytePorts(MemoryMap.PitPort, 4, this);
+        bus.AddBytePorts(MemoryMap.SpeakerPort, 1, this);
     }
 
     /// <summary>Back to the state firmware leaves: counter 0 at 18.2 Hz, the others stopped.</summary>

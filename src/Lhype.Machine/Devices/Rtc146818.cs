@@ -81,7 +81,7 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
     }
 
     /// <summary>Claims ports 0x70 and 0x71.</summary>
-    public void Attach(AddressBus bus) => bus.AddPorts(MemoryMap.RtcPort, 2, this);
+    public void Attach(AddressBus bus) => bus.AddBytePorts(MemoryMap.RtcPort, 2, this);
 
     /// <summary>The RESET pin: interrupts off, flags clear; time and memory keep (data sheet, "RESET").</summary>
     public void Reset()

@@ -81,7 +81,7 @@ public sealed class Uart16550 : IPortDevice, ISaveable
     private byte LineStatus => (byte)(LsrTransmitEmpty | _lsrErrors | (_fifo.Count != 0 ? LsrDataReady : 0));
 
     /// <summary>Claims the eight ports from <paramref name="port"/>.</summary>
-    public void Attach(AddressBus bus, ushort port) => bus.AddPorts(port, 8, this);
+    public void Attach(AddressBus bus, ushort port) => bus.AddBytePorts(port, 8, this);
 
     /// <summary>Master reset: registers as after power-on; bytes waiting from the terminal are kept.</summary>
     public void Reset()

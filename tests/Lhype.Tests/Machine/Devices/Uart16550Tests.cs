@@ -170,6 +170,18 @@ public sealed class Uart16550Tests
     }
 
     [Fact]
+    public void WideAccessesAreSplitIntoBytes()
+    {
+        AddressBus bus = new();
+        _uart.Attach(bus, 0x3F8);
+        bus.WritePort(0x3FE, 2, 0x5A00);
+        Assert.Equal(0x5AB0u, bus.ReadPort(0x3FE, 2));
+        Assert.Equal(0xFF5Au, bus.ReadPort(0x3FF, 2));
+        bus.WritePort(0x3FF, 4, 0x11);
+        Assert.Equal(0x11u, bus.ReadPort(0x3FF, 1));
+    }
+
+    [Fact]
     public void StateSurvivesSaving()
     {
         Write(2, 1);
