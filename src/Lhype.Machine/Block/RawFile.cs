@@ -1,5 +1,5 @@
-// A disk that is a plain file or a host block device, sector after sector. Opened by MachineBuilder for each --disk.
-// The file is locked while it is open: one guest that writes, or any number that only read.
+// A disk that is a plain file or a host block device, sector after sector. Opened by MachineBuilder for each
+// --disk. The file is locked while it is open: one guest that writes, or any number that only read.
 
 using System;
 using Lhype.Host;
@@ -29,11 +29,12 @@ public sealed class RawFile : IBlockBackend
     /// <inheritdoc/>
     public bool ReadOnly => _file.ReadOnly;
 
-    /// <summary>Opens and locks a disk image. Throws <see cref="LhypeException"/> if it is missing, in use, not
-    /// accessible, or not a whole number of sectors.</summary>
+    /// <summary>Opens and locks a disk image. Throws <see cref="LhypeException"/> if it is missing, in use,
+    /// not accessible, or not a whole number of sectors.</summary>
     public static RawFile Open(string path, bool readOnly)
     {
-        HostFile file = HostFile.Open(path, readOnly, readOnly ? HostFileLock.Shared : HostFileLock.Exclusive);
+        HostFileLock mode = readOnly ? HostFileLock.Shared : HostFileLock.Exclusive;
+        HostFile file = HostFile.Open(path, readOnly, mode);
         long length = file.Length;
         if (length != 0 && length % IBlockBackend.SectorBytes == 0)
         {

@@ -1,5 +1,5 @@
-// Disk writes that vanish at the end (--snapshot): they go to a temporary file without a name, at the same offsets, and
-// a bitmap says which sectors are there. The disk underneath is never written.
+// Disk writes that vanish at the end (--snapshot): they go to a temporary file without a name, at the same
+// offsets, and a bitmap says which sectors are there. The disk underneath is never written.
 
 using System;
 using Lhype.Host;
@@ -33,7 +33,8 @@ public sealed class SnapshotOverlay : IBlockBackend
     public bool ReadOnly => false;
 
     /// <summary>Puts an overlay over <paramref name="under"/>, with its temporary file in
-    /// <paramref name="directory"/>. Throws <see cref="LhypeException"/> if no file can be made there.</summary>
+    /// <paramref name="directory"/>. Throws <see cref="LhypeException"/> if no file can be made
+    /// there.</summary>
     public static SnapshotOverlay Over(IBlockBackend under, string directory)
     {
         HostFile file = HostFile.CreateTemporary(directory);
@@ -91,8 +92,10 @@ public sealed class SnapshotOverlay : IBlockBackend
     public bool Flush() => true;
 
     /// <inheritdoc/>
-    /// <remarks>Gives back temporary storage. Sectors only the disk underneath has keep their content.</remarks>
-    public bool Discard(long offset, long length) => _file.PunchHole(offset, length) is 0 or RawFile.NotSupported;
+    /// <remarks>Gives back temporary storage. Sectors only the disk underneath has keep their
+    /// content.</remarks>
+    public bool Discard(long offset, long length) =>
+        _file.PunchHole(offset, length) is 0 or RawFile.NotSupported;
 
     /// <inheritdoc/>
     public bool WriteZeroes(long offset, long length, bool mayUnmap)
@@ -147,7 +150,8 @@ public sealed class SnapshotOverlay : IBlockBackend
             piece ??= new ulong[PieceSectors / WordSectors];
             int bit = (int)(sector % WordSectors);
             int count = (int)Math.Min(WordSectors - bit, end - sector);
-            piece[(int)(sector % PieceSectors) / WordSectors] |= (ulong.MaxValue >> (WordSectors - count)) << bit;
+            ulong mask = (ulong.MaxValue >> (WordSectors - count)) << bit;
+            piece[(int)(sector % PieceSectors) / WordSectors] |= mask;
             sector += count;
         }
     }

@@ -1,6 +1,7 @@
-// One request as the driver laid it out: a chain of buffers in guest RAM, first those the device reads, then those it
-// writes (virtio 1.2, 2.7.4). Virtqueue.TryPop fills a chain that the device made once and uses again, so taking a
-// request allocates nothing. Every number here was written by the guest: each is copied once, then checked.
+// One request as the driver laid it out: a chain of buffers in guest RAM, first those the device reads, then
+// those it writes (virtio 1.2, 2.7.4). Virtqueue.TryPop fills a chain that the device made once and uses
+// again, so taking a request allocates nothing. Every number here was written by the guest: each is copied
+// once, then checked.
 
 using System;
 using System.Buffers.Binary;
@@ -21,8 +22,8 @@ public sealed class DescriptorChain
     private Cursor _read;
     private Cursor _write;
 
-    /// <summary>Makes an empty chain that can hold <paramref name="capacity"/> buffers; a request with more is
-    /// refused.</summary>
+    /// <summary>Makes an empty chain that can hold <paramref name="capacity"/> buffers; a request with more
+    /// is refused.</summary>
     public DescriptorChain(int capacity) => _segments = new Segment[capacity];
 
     /// <summary>Index of the first descriptor: what the used ring names the request by.</summary>
@@ -54,18 +55,20 @@ public sealed class DescriptorChain
         return done;
     }
 
-    /// <summary>The next readable bytes in one piece, at most <paramref name="maxBytes"/>; empty at the end. Use a part
-    /// of it, then call <see cref="Consumed"/>. The guest may change them at any moment.</summary>
+    /// <summary>The next readable bytes in one piece, at most <paramref name="maxBytes"/>; empty at the end.
+    /// Use a part of it, then call <see cref="Consumed"/>. The guest may change them at any moment.</summary>
     public ReadOnlySpan<byte> NextReadable(int maxBytes) => Piece(ref _read, _readableCount, maxBytes);
 
-    /// <summary>Moves past the first <paramref name="bytes"/> of the last <see cref="NextReadable"/>.</summary>
+    /// <summary>Moves past the first <paramref name="bytes"/> of the last
+    /// <see cref="NextReadable"/>.</summary>
     public void Consumed(int bytes) => _read.Offset += (uint)bytes;
 
-    /// <summary>Where the next bytes go, in one piece of at most <paramref name="maxBytes"/>; empty at the end. Fill a
-    /// part of it, then call <see cref="Wrote"/>.</summary>
+    /// <summary>Where the next bytes go, in one piece of at most <paramref name="maxBytes"/>; empty at the
+    /// end. Fill a part of it, then call <see cref="Wrote"/>.</summary>
     public Span<byte> NextWritable(int maxBytes) => Piece(ref _write, _count, maxBytes);
 
-    /// <summary>Says that the first <paramref name="bytes"/> of the last <see cref="NextWritable"/> were filled.</summary>
+    /// <summary>Says that the first <paramref name="bytes"/> of the last <see cref="NextWritable"/> were
+    /// filled.</summary>
     public void Wrote(int bytes)
     {
         if (bytes > 0)
@@ -95,8 +98,8 @@ public sealed class DescriptorChain
         return done;
     }
 
-    /// <summary>Writes the very last writable byte, where several devices keep their status, without moving the
-    /// cursor. False if the chain has no writable byte.</summary>
+    /// <summary>Writes the very last writable byte, where several devices keep their status, without moving
+    /// the cursor. False if the chain has no writable byte.</summary>
     public bool WriteLast(byte value)
     {
         if (_count == _readableCount || _memory == null)
@@ -108,7 +111,8 @@ public sealed class DescriptorChain
         return _memory.TryWrite(last.Address + last.Length - 1, new ReadOnlySpan<byte>(in value));
     }
 
-    /// <summary>Walks the descriptors from <paramref name="head"/>. Returns null, or what is wrong with them.</summary>
+    /// <summary>Walks the descriptors from <paramref name="head"/>. Returns null, or what is wrong with
+    /// them.</summary>
     internal string? Load(GuestMemory memory, ulong table, int tableSize, ushort head, bool indirectAllowed)
     {
         Clear(memory, head);
@@ -141,14 +145,15 @@ public sealed class DescriptorChain
 
             if ((flags & FlagIndirect) != 0)
             {
-                // 2.7.5.3: once, last, a whole number of entries; the write flag of this descriptor means nothing.
+                // 2.7.5.3: once, last, a whole number of entries; the write flag of this descriptor means
+                // nothing.
                 if (indirect || !indirectAllowed || (flags & FlagNext) != 0)
                 {
                     return "an indirect descriptor stands where none may";
                 }
 
-                if (length == 0 || length % DescriptorBytes != 0 || length / DescriptorBytes > _segments.Length
-                    || !memory.Contains(address, length))
+                if (length == 0 || length % DescriptorBytes != 0
+                    || length / DescriptorBytes > _segments.Length || !memory.Contains(address, length))
                 {
                     return "an indirect descriptor table has a bad size or address";
                 }
@@ -227,7 +232,8 @@ public sealed class DescriptorChain
 
         Segment segment = _segments[cursor.Segment];
         int length = (int)Math.Min((uint)maxBytes, segment.Length - cursor.Offset);
-        return _memory.TryGetSpan(segment.Address + cursor.Offset, length, out Span<byte> piece) ? piece : default;
+        ulong address = segment.Address + cursor.Offset;
+        return _memory.TryGetSpan(address, length, out Span<byte> piece) ? piece : default;
     }
 
     private readonly record struct Segment(ulong Address, uint Length);

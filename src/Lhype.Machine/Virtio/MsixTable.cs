@@ -1,5 +1,5 @@
-// MSI-X (PCI Local Bus 3.0, 6.8.2): the table of messages and the pending bits, in a BAR of their own. The transport
-// fires vectors; a masked one stays pending until the guest unmasks it.
+// MSI-X (PCI Local Bus 3.0, 6.8.2): the table of messages and the pending bits, in a BAR of their own. The
+// transport fires vectors; a masked one stays pending until the guest unmasks it.
 
 using System.IO;
 using Lhype.Machine.Bus;
@@ -40,7 +40,8 @@ internal sealed class MsixTable : IMmioDevice, ISaveable
     /// <summary>Function Mask of the capability's message control.</summary>
     internal bool FunctionMasked { get; private set; }
 
-    /// <summary>Sends a vector's message, or remembers it while masked. Unknown vectors send nothing.</summary>
+    /// <summary>Sends a vector's message, or remembers it while masked. Unknown vectors send
+    /// nothing.</summary>
     internal void Fire(int vector)
     {
         if (vector >= Vectors || !Enabled)
@@ -55,8 +56,8 @@ internal sealed class MsixTable : IMmioDevice, ISaveable
             return;
         }
 
-        // A message outside the interrupt range would be a plain store to memory (SDM vol. 3, 11.11.1), which no
-        // driver wants from a device; it is dropped.
+        // A message outside the interrupt range would be a plain store to memory (SDM vol. 3, 11.11.1), which
+        // no driver wants from a device; it is dropped.
         if (_words[entry + 1] == 0 && _words[entry] >> 20 == 0xFEE)
         {
             _interrupts.SendMessage(_words[entry], _words[entry + 2]);

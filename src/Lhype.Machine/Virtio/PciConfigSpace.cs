@@ -1,6 +1,6 @@
-// The 256 configuration bytes of a PCI function with a type 0 header (PCI Local Bus 3.0, 6.1): values, which bits the
-// guest may write, and the capability list. BAR sizing needs no code: the low address bits are simply not writable.
-// Used by VirtioPciTransport.
+// The 256 configuration bytes of a PCI function with a type 0 header (PCI Local Bus 3.0, 6.1): values, which
+// bits the guest may write, and the capability list. BAR sizing needs no code: the low address bits are
+// simply not writable. Used by VirtioPciTransport.
 
 using System;
 using System.IO;
@@ -58,7 +58,8 @@ internal sealed class PciConfigSpace : ISaveable
         }
     }
 
-    /// <summary>Adds a 32-bit memory BAR of <paramref name="length"/> (a power of two) at an address.</summary>
+    /// <summary>Adds a 32-bit memory BAR of <paramref name="length"/> (a power of two) at an
+    /// address.</summary>
     internal void AddBar(int index, uint address, uint length) =>
         Set(FirstBar + (4 * index), 4, address, ~(length - 1) & ~0xFU);
 

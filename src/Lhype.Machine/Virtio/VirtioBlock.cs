@@ -1,6 +1,7 @@
-// The virtio disk (virtio 1.2, 5.2): /dev/vda and so on in a Linux guest. Made by MachineBuilder for each --disk around
-// an IBlockBackend. A request is first decoded, then executed against the back end, then completed; only the last step
-// touches the queue, so execution can move to a worker that posts the completion through IInbox.
+// The virtio disk (virtio 1.2, 5.2): /dev/vda and so on in a Linux guest. Made by MachineBuilder for each
+// --disk around an IBlockBackend. A request is first decoded, then executed against the back end, then
+// completed; only the last step touches the queue, so execution can move to a worker that posts the
+// completion through IInbox.
 
 using System;
 using System.Buffers.Binary;
@@ -18,7 +19,8 @@ public sealed class VirtioBlock : VirtioDevice
     private const int HeaderBytes = 16;
     private const int RangeBytes = 16;
 
-    /// <summary>Limits told to the driver: they bound one request at 31.75 MiB, and so the time it takes.</summary>
+    /// <summary>Limits told to the driver: they bound one request at 31.75 MiB, and so the time it
+    /// takes.</summary>
     private const uint MaxSegments = QueueSize - 2, MaxSegmentBytes = 128 << 10;
     private const long MaxDataBytes = (long)MaxSegments * MaxSegmentBytes;
     private const uint MaxRanges = 16, MaxDiscardSectors = 1 << 22, MaxZeroSectors = 1 << 13;
@@ -28,15 +30,16 @@ public sealed class VirtioBlock : VirtioDevice
         DiscardCommand = 13, WriteZeroesCommand = 14;
 
     /// <summary>Request types (5.2.6).</summary>
-    private const uint TypeIn = 0, TypeOut = 1, TypeFlush = 4, TypeGetId = 8, TypeDiscard = 11, TypeWriteZeroes = 13;
+    private const uint TypeIn = 0, TypeOut = 1, TypeFlush = 4, TypeGetId = 8, TypeDiscard = 11,
+        TypeWriteZeroes = 13;
 
     private const uint RangeUnmap = 1;
 
     private readonly IBlockBackend _disk;
     private readonly byte[] _id = new byte[IdBytes];
 
-    /// <summary>Makes a disk around <paramref name="disk"/>. <paramref name="id"/> is what the guest sees as its
-    /// serial number: the first 20 bytes count.</summary>
+    /// <summary>Makes a disk around <paramref name="disk"/>. <paramref name="id"/> is what the guest sees as
+    /// its serial number: the first 20 bytes count.</summary>
     public VirtioBlock(GuestMemory memory, IInbox inbox, IBlockBackend disk, string id)
         : base(memory, inbox, queueCount: 1, QueueSize, configBytes: 60)
     {
@@ -44,7 +47,8 @@ public sealed class VirtioBlock : VirtioDevice
         byte[] name = Encoding.UTF8.GetBytes(id);
         name.AsSpan(0, Math.Min(name.Length, IdBytes)).CopyTo(_id);
 
-        // 5.2.4. Sectors are always 512 bytes here; the topology asks for 4 KiB alignment, what host disks like best.
+        // 5.2.4. Sectors are always 512 bytes here; the topology asks for 4 KiB alignment, what host disks
+        // like best.
         Span<byte> config = Config;
         BinaryPrimitives.WriteUInt64LittleEndian(config, (ulong)disk.Length / IBlockBackend.SectorBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(config[8..], MaxSegmentBytes);
@@ -100,8 +104,8 @@ public sealed class VirtioBlock : VirtioDevice
     {
         chain.WriteLast((byte)outcome);
 
-        // 2.7.8.2: the length counts what was surely written from the start on. After an error that is at most the
-        // status byte, and only if no data buffer stands before it.
+        // 2.7.8.2: the length counts what was surely written from the start on. After an error that is at
+        // most the status byte, and only if no data buffer stands before it.
         bool whole = outcome == Outcome.Ok || chain.WritableBytes == 1;
         queue.Complete(chain, whole ? (uint)Math.Min(chain.WritableBytes, uint.MaxValue) : 0);
     }
@@ -143,7 +147,8 @@ public sealed class VirtioBlock : VirtioDevice
         Span<byte> bounce = stackalloc byte[IBlockBackend.SectorBytes];
         for (long end = offset + length; offset < end;)
         {
-            // The host reads straight into guest RAM, except where the driver split a sector (2.7.4.1 lets it).
+            // The host reads straight into guest RAM, except where the driver split a sector (2.7.4.1 lets
+            // it).
             scoped Span<byte> piece = chain.NextWritable((int)(end - offset));
             piece = piece[..(piece.Length & -IBlockBackend.SectorBytes)];
             bool direct = !piece.IsEmpty;
@@ -220,7 +225,7 @@ public sealed class VirtioBlock : VirtioDevice
         {
             chain.Read(range);
             ulong sector = BinaryPrimitives.ReadUInt64LittleEndian(range);
-            ulong length = (ulong)BinaryPrimitives.ReadUInt32LittleEndian(range[8..]) * IBlockBackend.SectorBytes;
+            uint sectors = BinaryPrimitives.ReadUInt32LittleEndian(range[8..]);
             uint flags = BinaryPrimitives.ReadUInt32LittleEndian(range[12..]);
 
             // 5.2.6.2: unknown flags, and unmap for a discard, are unsupported.
@@ -229,6 +234,7 @@ public sealed class VirtioBlock : VirtioDevice
                 return Outcome.Unsupported;
             }
 
+            ulong length = (ulong)sectors * IBlockBackend.SectorBytes;
             if (!TryLocate(sector, length, limit, out long at, out long count))
             {
                 return Outcome.IoError;
@@ -246,10 +252,12 @@ public sealed class VirtioBlock : VirtioDevice
         return SettleWrite();
     }
 
-    /// <summary>A driver that did not take the flush command must find its writes durable (5.2.6.2).</summary>
+    /// <summary>A driver that did not take the flush command must find its writes durable
+    /// (5.2.6.2).</summary>
     private Outcome SettleWrite() => Negotiated(FlushCommand) || _disk.Flush() ? Outcome.Ok : Outcome.IoError;
 
-    /// <summary>Turns a sector and a byte count into a place on the disk, if it is whole sectors inside it.</summary>
+    /// <summary>Turns a sector and a byte count into a place on the disk, if it is whole sectors inside
+    /// it.</summary>
     private bool TryLocate(ulong sector, ulong bytes, long limit, out long offset, out long length)
     {
         ulong sectors = (ulong)_disk.Length / IBlockBackend.SectorBytes;

@@ -1,5 +1,5 @@
-// The virtio console (virtio 1.2, 5.3) with one port: /dev/hvc0 in a Linux guest. Made by MachineBuilder for --console.
-// Output goes to a sink at once; input waits here until the driver has given a buffer for it.
+// The virtio console (virtio 1.2, 5.3) with one port: /dev/hvc0 in a Linux guest. Made by MachineBuilder for
+// --console. Output goes to a sink at once; input waits here until the driver has given a buffer for it.
 
 using System;
 using System.Buffers.Binary;
@@ -8,13 +8,15 @@ using Lhype.Machine.Bus;
 
 namespace Lhype.Machine.Virtio;
 
-/// <summary>Takes bytes the guest wrote to a console. Called on the vCPU thread; the span is good during the call.</summary>
+/// <summary>Takes bytes the guest wrote to a console. Called on the vCPU thread; the span is good during the
+/// call.</summary>
 public delegate void ConsoleSink(ReadOnlySpan<byte> bytes);
 
 /// <summary>A virtio console device.</summary>
 public sealed class VirtioConsole : VirtioDevice
 {
-    /// <summary>The most one request may print. Drivers send a page or less; beyond this it is abuse, and dropped.</summary>
+    /// <summary>The most one request may print. Drivers send a page or less; beyond this it is abuse, and
+    /// dropped.</summary>
     private const int MaxRequestBytes = 1 << 20;
 
     private const int ReceiveQueue = 0;
@@ -31,7 +33,8 @@ public sealed class VirtioConsole : VirtioDevice
     private int _pendingStart;
     private int _pendingCount;
 
-    /// <summary>Makes a console of <paramref name="columns"/> by <paramref name="rows"/> characters that prints to
+    /// <summary>Makes a console of <paramref name="columns"/> by <paramref name="rows"/> characters that
+    /// prints to
     /// <paramref name="sink"/>.</summary>
     public VirtioConsole(GuestMemory memory, IInbox inbox, ConsoleSink sink, int columns = 80, int rows = 25)
         : base(memory, inbox, queueCount: 2, queueSize: 64, configBytes: 12)
@@ -51,7 +54,8 @@ public sealed class VirtioConsole : VirtioDevice
     /// <inheritdoc/>
     public override ulong DeviceFeatures => (1UL << SizeFeature) | (1UL << EmergencyWrite);
 
-    /// <summary>Called when there is room for input again, after <see cref="Receive"/> took less than offered.</summary>
+    /// <summary>Called when there is room for input again, after <see cref="Receive"/> took less than
+    /// offered.</summary>
     public Action? RoomAvailable { get; set; }
 
     /// <summary>Bytes <see cref="Receive"/> would take now.</summary>
@@ -148,7 +152,8 @@ public sealed class VirtioConsole : VirtioDevice
         return done;
     }
 
-    /// <summary>Puts waiting input into the driver's buffers. Notifications stay on only while input waits.</summary>
+    /// <summary>Puts waiting input into the driver's buffers. Notifications stay on only while input
+    /// waits.</summary>
     private void Deliver(Virtqueue queue)
     {
         if (_pendingCount == 0)

@@ -1,5 +1,6 @@
-// What every virtio device has, whatever the transport: a type, feature bits, a configuration space and queues. A
-// device derives from this and says how it serves one request; the transport (VirtioPciTransport) does the rest.
+// What every virtio device has, whatever the transport: a type, feature bits, a configuration space and
+// queues. A device derives from this and says how it serves one request; the transport (VirtioPciTransport)
+// does the rest.
 
 using System;
 using System.IO;
@@ -21,8 +22,8 @@ public static class VirtioFeature
 /// <summary>What a device asks of the transport it is plugged into.</summary>
 public interface IVirtioTransport
 {
-    /// <summary>True while the device may touch its queues: the driver said DRIVER_OK, the device is not broken, and
-    /// it may access memory.</summary>
+    /// <summary>True while the device may touch its queues: the driver said DRIVER_OK, the device is not
+    /// broken, and it may access memory.</summary>
     bool Running { get; }
 
     /// <summary>The feature bits both sides agreed on.</summary>
@@ -34,15 +35,16 @@ public interface IVirtioTransport
     /// <summary>Says that the configuration space changed.</summary>
     void ConfigChanged();
 
-    /// <summary>Sets DEVICE_NEEDS_RESET; <paramref name="reason"/> is kept for people who debug their driver.</summary>
+    /// <summary>Sets DEVICE_NEEDS_RESET; <paramref name="reason"/> is kept for people who debug their
+    /// driver.</summary>
     void Fail(string reason);
 }
 
 /// <summary>A virtio device without its transport.</summary>
 public abstract class VirtioDevice : ISaveable
 {
-    /// <summary>Bytes of work per go. A guest can ask for gigabytes with one notification; after this many the rest
-    /// waits in the inbox, so that timers, keys and a stop request get their turn.</summary>
+    /// <summary>Bytes of work per go. A guest can ask for gigabytes with one notification; after this many
+    /// the rest waits in the inbox, so that timers, keys and a stop request get their turn.</summary>
     private const long GoBytes = 16 << 20;
 
     /// <summary>What a request costs beyond its data.</summary>
@@ -56,8 +58,9 @@ public abstract class VirtioDevice : ISaveable
     private readonly byte[] _config;
     private IVirtioTransport? _transport;
 
-    /// <summary>Makes the device with <paramref name="queueCount"/> queues of at most <paramref name="queueSize"/>
-    /// entries (a power of two) and <paramref name="configBytes"/> of configuration space.</summary>
+    /// <summary>Makes the device with <paramref name="queueCount"/> queues of at most
+    /// <paramref name="queueSize"/> entries (a power of two) and <paramref name="configBytes"/> of
+    /// configuration space.</summary>
     protected VirtioDevice(GuestMemory memory, IInbox inbox, int queueCount, int queueSize, int configBytes)
     {
         _inbox = inbox;
@@ -124,8 +127,8 @@ public abstract class VirtioDevice : ISaveable
 
     internal void InterruptQueue(int index) => _transport?.InterruptQueue(index);
 
-    /// <summary>The driver notified a queue, or everything it could have notified before counts now (DRIVER_OK,
-    /// restore).</summary>
+    /// <summary>The driver notified a queue, or everything it could have notified before counts now
+    /// (DRIVER_OK, restore).</summary>
     internal void Notify(int index)
     {
         if (Running && _queues[index].Enabled)
@@ -148,11 +151,12 @@ public abstract class VirtioDevice : ISaveable
     /// <summary>The configuration space, for the device to fill in.</summary>
     protected Span<byte> Config => _config;
 
-    /// <summary>The driver put something into <paramref name="queue"/>. Runs <see cref="Serve"/> for each request.</summary>
+    /// <summary>The driver put something into <paramref name="queue"/>. Runs <see cref="Serve"/> for each
+    /// request.</summary>
     protected virtual void QueueNotified(Virtqueue queue) => Drain(queue);
 
-    /// <summary>Serves one request and completes it, now or later. Returns the bytes moved, as a measure of the time
-    /// it took.</summary>
+    /// <summary>Serves one request and completes it, now or later. Returns the bytes moved, as a measure of
+    /// the time it took.</summary>
     protected abstract long Serve(Virtqueue queue, DescriptorChain chain);
 
     /// <summary>Called at reset.</summary>

@@ -1,6 +1,6 @@
-// A virtio device on the PCI bus, modern interface only (virtio 1.2, 4.1). Built by MachineBuilder for each device and
-// plugged into the host bridge. There is no firmware: the BARs come with addresses from the window the builder chose;
-// a guest may move them. BAR 0 holds the four register blocks, BAR 1 the MSI-X table.
+// A virtio device on the PCI bus, modern interface only (virtio 1.2, 4.1). Built by MachineBuilder for each
+// device and plugged into the host bridge. There is no firmware: the BARs come with addresses from the window
+// the builder chose; a guest may move them. BAR 0 holds the four register blocks, BAR 1 the MSI-X table.
 
 using System;
 using System.IO;
@@ -17,7 +17,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     public const uint WindowBytes = 0x8000;
 
     /// <summary>Bits of device_status (2.1).</summary>
-    private const byte Acknowledge = 1, Driver = 2, DriverOk = 4, FeaturesOk = 8, NeedsReset = 64, Failed = 128;
+    private const byte Acknowledge = 1, Driver = 2, DriverOk = 4, FeaturesOk = 8, NeedsReset = 64,
+        Failed = 128;
 
     private const ushort NoVector = 0xFFFF;
     private const byte IsrQueue = 1, IsrConfig = 2;
@@ -26,7 +27,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     private const uint CommonLength = 0x40;
     private const uint NotifyMultiplier = 4;
     private const ulong TransportFeatures =
-        (1UL << VirtioFeature.IndirectDesc) | (1UL << VirtioFeature.EventIdx) | (1UL << VirtioFeature.Version1);
+        (1UL << VirtioFeature.IndirectDesc) | (1UL << VirtioFeature.EventIdx)
+        | (1UL << VirtioFeature.Version1);
 
     private readonly VirtioDevice _device;
     private readonly IPciInterrupts _interrupts;
@@ -49,9 +51,10 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
 
     /// <summary>Puts <paramref name="device"/> behind a PCI function whose BARs start at
     /// <paramref name="windowStart"/> (below 4 GiB, a multiple of <see cref="WindowBytes"/>).
-    /// <paramref name="interruptLine"/> is what configuration byte 3C shows: the PIC input of INTA#.</summary>
-    public VirtioPciTransport(VirtioDevice device, AddressBus bus, IPciInterrupts interrupts, uint windowStart,
-        byte interruptLine)
+    /// <paramref name="interruptLine"/> is what configuration byte 3C shows: the PIC input of
+    /// INTA#.</summary>
+    public VirtioPciTransport(
+        VirtioDevice device, AddressBus bus, IPciInterrupts interrupts, uint windowStart, byte interruptLine)
     {
         Invariant.Check(windowStart % WindowBytes == 0, "a virtio window is not aligned");
         _device = device;
@@ -77,7 +80,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     public string? FailReason { get; private set; }
 
     /// <inheritdoc/>
-    public bool Running => (_status & (DriverOk | NeedsReset)) == DriverOk && CommandHas(PciConfigSpace.CommandBusMaster);
+    public bool Running =>
+        (_status & (DriverOk | NeedsReset)) == DriverOk && CommandHas(PciConfigSpace.CommandBusMaster);
 
     /// <inheritdoc/>
     public ulong Features => (_status & FeaturesOk) != 0 ? _driverFeatures : 0;
@@ -258,7 +262,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
             AddVirtioCapability(4, 16, DeviceOffset, (uint)_device.ConfigBytes);
         }
 
-        // The window through which a driver reaches BAR 0 without mapping it: bar, offset, length and data are its.
+        // The window through which a driver reaches BAR 0 without mapping it: bar, offset, length and data
+        // are its.
         _windowCapability = AddVirtioCapability(5, 20, 0, 0);
         _config.Set(_windowCapability + 4, 1, 0, 0xFF);
         _config.Set(_windowCapability + 8, 4, 0, uint.MaxValue);
@@ -317,7 +322,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
             return isr;
         }
 
-        return at is >= DeviceOffset and < NotifyOffset ? _device.ReadConfig((int)(at - DeviceOffset)) : (byte)0;
+        bool inDevice = at is >= DeviceOffset and < NotifyOffset;
+        return inDevice ? _device.ReadConfig((int)(at - DeviceOffset)) : (byte)0;
     }
 
     /// <summary>One 32-bit word of the common configuration structure (4.1.4.3).</summary>
@@ -332,7 +338,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
             3 => Half(_driverFeatures, _driverFeatureSelect),
             4 => _configVector | ((uint)_queueVectors.Length << 16),
             5 => _status | ((uint)_generation << 8) | ((uint)_queueSelect << 16),
-            6 => queue == null ? (uint)NoVector << 16 : (uint)queue.Size | ((uint)_queueVectors[_queueSelect] << 16),
+            6 when queue != null => (uint)queue.Size | ((uint)_queueVectors[_queueSelect] << 16),
+            6 => (uint)NoVector << 16,
             7 => queue == null ? 0 : (queue.Enabled ? 1U : 0) | ((uint)_queueSelect << 16),
             8 or 9 => Half(queue?.DescriptorArea ?? 0, (uint)word - 8),
             10 or 11 => Half(queue?.DriverArea ?? 0, (uint)word - 10),
@@ -342,7 +349,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         };
     }
 
-    /// <summary>Writes one field. Drivers must use a field's own width (4.1.3.1); other accesses do nothing.</summary>
+    /// <summary>Writes one field. Drivers must use a field's own width (4.1.3.1); other accesses do
+    /// nothing.</summary>
     private void WriteCommon(uint at, int size, ulong value)
     {
         Virtqueue? queue = SelectedQueue();
@@ -377,7 +385,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
                 break;
             case ( >= 0x20 and < 0x38, 4) when at % 4 == 0:
                 int shift = (int)(at & 4) * 8;
-                queue?.SetAddress((VirtqueueArea)((at - 0x20) / 8), ~((ulong)uint.MaxValue << shift), value << shift);
+                ulong keep = ~((ulong)uint.MaxValue << shift);
+                queue?.SetAddress((VirtqueueArea)((at - 0x20) / 8), keep, value << shift);
                 break;
             case ( >= 0x20 and < 0x38, 8) when at % 8 == 0:
                 queue?.SetAddress((VirtqueueArea)((at - 0x20) / 8), 0, value);
@@ -407,8 +416,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
             return;
         }
 
-        // Bits are only ever added (2.1.1). FEATURES_OK stays clear for a set we cannot serve (3.1.1), and DRIVER_OK
-        // without it would be a legacy driver.
+        // Bits are only ever added (2.1.1). FEATURES_OK stays clear for a set we cannot serve (3.1.1), and
+        // DRIVER_OK without it would be a legacy driver.
         int added = value & (Acknowledge | Driver | DriverOk | FeaturesOk | Failed) & ~_status;
         if ((added & FeaturesOk) != 0 && !FeaturesAcceptable())
         {
@@ -481,5 +490,6 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
 
     private ushort CheckVector(ushort vector) => vector < _msix.Vectors ? vector : NoVector;
 
-    private static uint Half(ulong value, uint select) => select > 1 ? 0 : (uint)(value >> (int)(32 * select));
+    private static uint Half(ulong value, uint select) =>
+        select > 1 ? 0 : (uint)(value >> (int)(32 * select));
 }

@@ -1,4 +1,5 @@
-// The virtio entropy device (virtio 1.2, 5.4): fills the driver's buffers with random bytes. Made by MachineBuilder.
+// The virtio entropy device (virtio 1.2, 5.4): fills the driver's buffers with random bytes. Made by
+// MachineBuilder.
 
 using System;
 using Lhype.Machine.Bus;

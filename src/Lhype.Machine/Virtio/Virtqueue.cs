@@ -1,6 +1,7 @@
-// The device side of one split virtqueue (virtio 1.2, 2.7): takes requests from the available ring, returns them
-// through the used ring and decides when the driver wants to be interrupted. Devices pop and complete; the transport
-// configures. A driver that breaks the rules stops its own device (DEVICE_NEEDS_RESET), nothing else.
+// The device side of one split virtqueue (virtio 1.2, 2.7): takes requests from the available ring, returns
+// them through the used ring and decides when the driver wants to be interrupted. Devices pop and complete;
+// the transport configures. A driver that breaks the rules stops its own device (DEVICE_NEEDS_RESET), nothing
+// else.
 
 using System;
 using System.Buffers.Binary;
@@ -55,11 +56,12 @@ public sealed class Virtqueue
     /// <summary>Makes a chain large enough for every request this queue accepts.</summary>
     public DescriptorChain CreateChain() => new(MaxSize);
 
-    /// <summary>Takes the next request, if there is one. The same <paramref name="chain"/> may be used again after
-    /// <see cref="Complete"/>.</summary>
+    /// <summary>Takes the next request, if there is one. The same <paramref name="chain"/> may be used again
+    /// after <see cref="Complete"/>.</summary>
     public bool TryPop(DescriptorChain chain)
     {
-        if (!Enabled || !_device.Running || !TryReadAvailIndex(out ushort availIndex) || availIndex == _nextAvail)
+        if (!Enabled || !_device.Running
+            || !TryReadAvailIndex(out ushort availIndex) || availIndex == _nextAvail)
         {
             return false;
         }
@@ -76,7 +78,8 @@ public sealed class Virtqueue
             return Broken("the available ring is not in RAM");
         }
 
-        string? wrong = chain.Load(_memory, DescriptorArea, Size, head, _device.Negotiated(VirtioFeature.IndirectDesc));
+        bool indirect = _device.Negotiated(VirtioFeature.IndirectDesc);
+        string? wrong = chain.Load(_memory, DescriptorArea, Size, head, indirect);
         if (wrong != null)
         {
             return Broken(wrong);
@@ -86,8 +89,8 @@ public sealed class Virtqueue
         return true;
     }
 
-    /// <summary>Returns a request to the driver. <paramref name="written"/>: bytes the device wrote, counted from the
-    /// first writable one. Call <see cref="Signal"/> after one or several.</summary>
+    /// <summary>Returns a request to the driver. <paramref name="written"/>: bytes the device wrote, counted
+    /// from the first writable one. Call <see cref="Signal"/> after one or several.</summary>
     public void Complete(DescriptorChain chain, uint written)
     {
         if (!Enabled || !_device.Running)
@@ -108,7 +111,8 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>Interrupts the driver if requests were completed since the last call and it wants to hear of them.</summary>
+    /// <summary>Interrupts the driver if requests were completed since the last call and it wants to hear of
+    /// them.</summary>
     public void Signal()
     {
         if (!Enabled || !_device.Running || _nextUsed == _signalledUsed)
@@ -116,7 +120,8 @@ public sealed class Virtqueue
             return;
         }
 
-        // The used index must be visible before the driver's wish is read, or both sides could wait for the other.
+        // The used index must be visible before the driver's wish is read, or both sides could wait for the
+        // other.
         Interlocked.MemoryBarrier();
         bool wanted;
         if (_device.Negotiated(VirtioFeature.EventIdx))
@@ -137,8 +142,8 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>Tells the driver that the device is at work and needs no notifications. With EVENT_IDX the event index
-    /// that was passed already says so.</summary>
+    /// <summary>Tells the driver that the device is at work and needs no notifications. With EVENT_IDX the
+    /// event index that was passed already says so.</summary>
     public void SuppressNotifications()
     {
         if (Enabled && _device.Running && !_device.Negotiated(VirtioFeature.EventIdx))
@@ -147,7 +152,8 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it first.</summary>
+    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it
+    /// first.</summary>
     public bool ResumeNotifications()
     {
         if (!Enabled || !_device.Running)
@@ -168,7 +174,8 @@ public sealed class Virtqueue
         return !TryReadAvailIndex(out ushort availIndex) || availIndex == _nextAvail;
     }
 
-    /// <summary>The driver writes queue_size: accepted if it is a power of two the device can serve.</summary>
+    /// <summary>The driver writes queue_size: accepted if it is a power of two the device can
+    /// serve.</summary>
     internal void SetSize(uint size)
     {
         if (!Enabled && size != 0 && size <= MaxSize && (size & (size - 1)) == 0)
@@ -199,7 +206,8 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>The driver sets queue_enable. All three areas must lie in RAM, aligned as 2.7 demands.</summary>
+    /// <summary>The driver sets queue_enable. All three areas must lie in RAM, aligned as 2.7
+    /// demands.</summary>
     internal void Enable()
     {
         if (Enabled)
