@@ -1,6 +1,6 @@
 // Decimal adjustment (SDM vol. 1, 7.3.5): DAA, DAS, AAA, AAS, AAM, AAD, and the small instructions that have no 64-bit
-// encoding or an implicit memory operand: SALC, XLAT, BOUND. Flags that the SDM leaves undefined are set as current
-// Intel and AMD CPUs set them; the snippets of tests/asm compare them with the host.
+// encoding or an implicit memory operand: SALC, XLAT, BOUND. Flags that the SDM leaves undefined are set as AMD CPUs set
+// them; the snippets of tests/asm compare them with the host.
 
 using Iced.Intel;
 
@@ -43,7 +43,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>AAA and AAS. OF and SF are cleared; ZF and PF follow AL.</summary>
+    /// <summary>AAA and AAS. SF, ZF and PF, undefined, follow AL before its upper half is cleared, as they do on AMD
+    /// CPUs.</summary>
     private bool ExecuteAsciiAdjust(bool subtract)
     {
         uint value = (ushort)_state->Gpr[Eax];
@@ -53,8 +54,7 @@ public sealed unsafe partial class Processor
             value = subtract ? value - 0x106 : value + 0x106;
         }
 
-        value &= 0xFF0F;
-        WriteGpr(Eax, 2, value);
+        WriteGpr(Eax, 2, value & 0xFF0F);
         _state->ArithFlags = SignZeroParity((byte)value)
             | FlagIf(adjust, EflagsBits.Adjust | EflagsBits.Carry);
         return true;

@@ -151,6 +151,10 @@ public sealed unsafe partial class Processor
             case Mnemonic.Bound:
                 return Completed(ExecuteBound(instruction), next);
 
+            case Mnemonic.INVALID:
+                // The decoder gives up at the 15th byte: an instruction that long raises #GP (SDM vol. 3, 6.15).
+                return Completed(instruction.Length < 15 ? RaiseUndefined() : RaiseProtection(), next);
+
             default:
                 if (instruction.IsJccShortOrNear)
                 {

@@ -1,5 +1,5 @@
 // Stack instructions (SDM vol. 1, chapter 6; vol. 2, PUSH to ENTER) and the two primitives every control transfer is
-// made of: a cursor that pops without committing ESP, and a frame of values pushed all or nothing.
+// made of: a cursor that pops without committing ESP, and a frame of values written before ESP moves.
 
 using Iced.Intel;
 
@@ -62,7 +62,7 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Pushes <paramref name="frame"/> on the current stack, all or nothing, and moves ESP.</summary>
+    /// <summary>Pushes <paramref name="frame"/> on the current stack and moves ESP.</summary>
     private bool TryPushFrame(ref PushFrame frame, int size)
     {
         uint pointer = Gpr32(Esp);
@@ -86,7 +86,13 @@ public sealed unsafe partial class Processor
         uint mask = StackMaskOf(ref stack);
         uint total = (uint)(frame.Count * size);
         uint lowest = (pointer - total) & mask;
-        bool wraps = (pointer & mask) != 0 && (pointer & mask) < total;
+        ulong linear = (uint)(stack.Base + lowest);
+        bool contiguous = lowest <= mask - (total - 1) && (linear & 4095) + total <= 4096;
+        if (!contiguous)
+        {
+            return TryWriteItems(ref stack, ref pointer, ref frame, size, user, stackError);
+        }
+
         byte* image = stackalloc byte[PushFrame.Capacity * 4];
         for (int i = 0; i < frame.Count; i++)
         {
@@ -101,19 +107,12 @@ public sealed unsafe partial class Processor
             }
         }
 
-        if (!wraps)
+        if (!IsAccessAllowed(ref stack, lowest, total, write: true))
         {
-            if (!IsAccessAllowed(ref stack, lowest, total, write: true))
-            {
-                return Raise(Vector.StackFault, stackError);
-            }
-
-            if (!_memory.TryWriteBytes((uint)(stack.Base + lowest), image, (int)total, user))
-            {
-                return false;
-            }
+            return Raise(Vector.StackFault, stackError);
         }
-        else if (!TryWriteWrapped(ref stack, lowest, image, ref frame, size, user, stackError))
+
+        if (!_memory.TryWriteBytes(linear, image, (int)total, user))
         {
             return false;
         }
@@ -122,32 +121,28 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>A frame that wraps around the bottom of a 16-bit stack: item by item, checked first.</summary>
-    private bool TryWriteWrapped(ref SegmentCache stack, uint lowest, byte* image, ref PushFrame frame, int size,
-        bool user, uint stackError)
+    /// <summary>A frame that crosses a page or wraps around the bottom of a 16-bit stack, item by item in the order of
+    /// the pushes: a fault leaves what was written below the stack pointer, as it does on a CPU.</summary>
+    private bool TryWriteItems(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size, bool user,
+        uint stackError)
     {
         uint mask = StackMaskOf(ref stack);
-        for (int pass = 0; pass < 2; pass++)
+        uint offset = pointer;
+        for (int i = 0; i < frame.Count; i++)
         {
-            for (int i = 0; i < frame.Count; i++)
+            offset = (offset - (uint)size) & mask;
+            if (!IsAccessAllowed(ref stack, offset, (uint)size, write: true))
             {
-                uint offset = (lowest + (uint)(i * size)) & mask;
-                if (!IsAccessAllowed(ref stack, offset, (uint)size, write: true))
-                {
-                    return Raise(Vector.StackFault, stackError);
-                }
+                return Raise(Vector.StackFault, stackError);
+            }
 
-                ulong linear = (uint)(stack.Base + offset);
-                bool done = pass == 0
-                    ? _memory.TryProbeWrite(linear, size, user)
-                    : _memory.TryWriteBytes(linear, image + (i * size), size, user);
-                if (!done)
-                {
-                    return false;
-                }
+            if (!_memory.TryWrite((uint)(stack.Base + offset), size, frame.Values[i], user))
+            {
+                return false;
             }
         }
 
+        pointer = offset;
         return true;
     }
 

@@ -57,7 +57,8 @@ public sealed unsafe partial class Processor
             return Outcome.Fault;
         }
 
-        uint budget = StringIterations;
+        // A single-step trap comes after each iteration.
+        uint budget = (_state->SystemFlags & EflagsBits.Trap) != 0 ? 1 : StringIterations;
         while (count != 0 && budget != 0)
         {
             uint wanted = count < budget ? count : budget;
