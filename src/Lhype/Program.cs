@@ -17,7 +17,7 @@ internal static class Program
     {
         try
         {
-            return new CommandLine(Console.Out, _ => 1, new ImageStore(ImageStore.DefaultRoot)).Invoke(args);
+            return new CommandLine(Console.Out, RunCommand.Run, new ImageStore(ImageStore.DefaultRoot)).Invoke(args);
         }
         catch (UsageException error)
         {
