@@ -21,6 +21,8 @@ public sealed unsafe class NativeRoutines
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void> Fnstenv { get; internal set; }
     /// <summary>FLDENV, 32-bit format, 28 bytes.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void> Fldenv { get; internal set; }
+    /// <summary>FNSTSW: the status word; bit 7 (ES) tells of a pending unmasked exception.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<uint> Fnstsw { get; internal set; }
     /// <summary>FNINIT.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<void> Fninit { get; internal set; }
     /// <summary>REP MOVSB/W/D/Q forwards: (destination, source, count, element size).</summary>

@@ -23,6 +23,8 @@ internal static class AccessInfo
     internal const uint FlagsParked = 1 << 23;
     /// <summary>The operand must be 16-byte aligned: #GP(0) comes before any page fault.</summary>
     internal const uint Aligned = 1 << 24;
+    /// <summary>An x87 instruction that first reports a pending exception: #MF comes before any page fault.</summary>
+    internal const uint X87 = 1 << 25;
 }
 
 public sealed unsafe partial class LinearMemory

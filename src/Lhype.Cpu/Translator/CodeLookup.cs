@@ -56,7 +56,7 @@ internal sealed unsafe partial class TranslatorVcpu
             }
 
             _statistics.BlocksTranslated++;
-            _statistics.TranslationNs += _native.ReadTsc() - start;
+            _translationTicks += _native.ReadTsc() - start;
         }
 
         return page.Table[inPage];

@@ -201,6 +201,9 @@ internal sealed class InstructionClasses
         return true;
     }
 
+    /// <summary>True for x87 and MMX instructions.</summary>
+    internal bool IsX87(Code code) => (FeaturesOf(code) & X87) != 0;
+
     private byte FeaturesOf(Code code)
     {
         byte features = _features[(int)code];

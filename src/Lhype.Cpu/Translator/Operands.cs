@@ -77,7 +77,8 @@ internal sealed unsafe partial class Translator
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
             | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0)
-            | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0);
+            | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0)
+            | (IsWaitingX87(instruction) ? AccessInfo.X87 : 0);
         ref ColdStub stub = ref _cold[_coldCount];
         stub = new ColdStub { Kind = write ? ColdKind.Store : ColdKind.Load, Index = _current };
         if (segmented)
@@ -114,6 +115,10 @@ internal sealed unsafe partial class Translator
         stub.FlagsParked = _parked;
         _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
     }
+
+    /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1, 8.6).</summary>
+    private bool IsWaitingX87(in Instruction instruction) => _classes.IsX87(instruction.Code)
+        && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw);
 
     /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1, 4.1.1).</summary>
     private static bool NeedsAlignment(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd

@@ -318,6 +318,8 @@ internal sealed unsafe class Thunks
             0xD9, 0x37, 0xC3);
         native.Fldenv = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void>)Routine(memory,
             0xD9, 0x27, 0xC3);
+        native.Fnstsw = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint>)Routine(memory,
+            0x31, 0xC0, 0xDF, 0xE0, 0xC3);
         native.Fninit = (delegate* unmanaged[Cdecl, SuppressGCTransition]<void>)Routine(memory, 0xDB, 0xE3, 0xC3);
 
         // (rdi = destination, rsi = source, rdx = count, ecx = element size): size to al, count to rcx, then by size.

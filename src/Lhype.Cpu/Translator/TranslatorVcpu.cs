@@ -36,6 +36,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private int _generation;
     private volatile bool _stop;
     private bool _modeDirty = true;
+    private ulong _translationTicks;
     private EngineStatistics _statistics;
 
     internal TranslatorVcpu(GuestRam ram, ICpuBus bus, CpuModel model, int blockLimit, int codeBytes)
@@ -71,6 +72,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         get
         {
             EngineStatistics statistics = _statistics;
+            statistics.TranslationNs = (ulong)((UInt128)_translationTicks * 1_000_000_000 / _bus.TscHz);
             statistics.Instructions = _state->InstructionCount;
             statistics.InstructionsTranslated = _translator.InstructionsTranslated;
             statistics.HostBytes = _translator.HostBytes;
@@ -443,6 +445,11 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         }
 
         byte* host = _memory.Prepare(address, info);
+        if (host == null && (info & AccessInfo.X87) != 0 && (_native.Fnstsw() & 0x80) != 0)
+        {
+            _ = Fault.Raise(_state, Vector.FloatingPoint);
+        }
+
         if (_state->BounceActive != 0)
         {
             UpdateInterruptWaiting();
