@@ -28,8 +28,16 @@ public sealed class GuestConsole
     private int _lineLength;
     private int _lastLineLength;
     private int _waiting;
+    private EscapeState _escape;
     private IInbox? _inbox;
     private Func<byte, bool>? _device;
+
+    private enum EscapeState
+    {
+        Text,
+        Escape,
+        Parameters,
+    }
 
     /// <summary>A console that prints to <paramref name="output"/>.</summary>
     public GuestConsole(ConsoleOutput output) => _output = output;
@@ -106,6 +114,11 @@ public sealed class GuestConsole
     private void Remember(byte value)
     {
         AtLineStart = value == (byte)'\n';
+        if (InEscapeSequence(value))
+        {
+            return;
+        }
+
         if (value == (byte)'\n')
         {
             ReadOnlySpan<byte> line = _line.AsSpan(0, _lineLength);
@@ -125,6 +138,25 @@ public sealed class GuestConsole
         else if (value >= 0x20 && value != 0x7F && _lineLength < MaxLineBytes)
         {
             _line[_lineLength++] = value;
+        }
+    }
+
+    // Colours and cursor movements (ECMA-48: ESC [ parameters final, or ESC and one byte) are no text.
+    private bool InEscapeSequence(byte value)
+    {
+        switch (_escape)
+        {
+            case EscapeState.Text when value == 0x1B:
+                _escape = EscapeState.Escape;
+                return true;
+            case EscapeState.Escape:
+                _escape = value == (byte)'[' ? EscapeState.Parameters : EscapeState.Text;
+                return true;
+            case EscapeState.Parameters:
+                _escape = value is >= 0x40 and <= 0x7E ? EscapeState.Text : EscapeState.Parameters;
+                return true;
+            default:
+                return false;
         }
     }
 

@@ -1,10 +1,10 @@
 // Entry point of the lhype binary. Errors end here, and only here: one sentence on standard error and the exit status
 // the documentation promises.
 
-using System;
 using Lhype.Cli;
 using Lhype.Host;
 using Lhype.Images;
+using Lhype.Terminal;
 
 namespace Lhype;
 
@@ -17,16 +17,17 @@ internal static class Program
     {
         try
         {
-            return new CommandLine(Console.Out, RunCommand.Run, new ImageStore(ImageStore.DefaultRoot)).Invoke(args);
+            ImageStore images = new(ImageStore.DefaultRoot);
+            return new CommandLine(StandardStreams.Output, RunCommand.Run, images).Invoke(args);
         }
         catch (UsageException error)
         {
-            Console.Error.WriteLine($"lhype: {error.Message}");
+            StandardStreams.Error.WriteLine($"lhype: {error.Message}");
             return UsageStatus;
         }
         catch (LhypeException error)
         {
-            Console.Error.WriteLine($"lhype: {error.Message}");
+            StandardStreams.Error.WriteLine($"lhype: {error.Message}");
             return UserErrorStatus;
         }
     }

@@ -83,8 +83,10 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         _console.Start(this, () => End(MachineExitKind.Stopped, "the user left"));
         if (_first && _config.Verbosity >= 0)
         {
+            int details = _built.KernelName.IndexOf(" (", StringComparison.Ordinal);
+            string kernel = details < 0 ? _built.KernelName : _built.KernelName[..details];
             string leave = _console.Interactive ? "; Ctrl-A x leaves, Ctrl-A h lists keys" : "";
-            _messages.Say($"engine {_built.EngineName}, kernel {_built.KernelName}, "
+            _messages.Say($"engine {_built.EngineName}, kernel {kernel}, "
                 + $"{_config.MemoryBytes >> 20} MiB{leave}");
         }
 
@@ -119,7 +121,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         string text = RunReport.Describe(exit, _registers, _console.Console.LastLine);
         if (text.Length != 0)
         {
-            if (_console.UsesTerminal && !_console.Console.AtLineStart)
+            if (_console.SharesTerminal && !_console.Console.AtLineStart)
             {
                 _messages.Lines("");
             }

@@ -14,7 +14,7 @@ namespace Lhype.Terminal;
 /// <summary>The streams of one run. Dispose restores the terminal.</summary>
 internal sealed class ConsoleSession : IDisposable
 {
-    private const int Stdin = 0, Stdout = 1;
+    private const int Stdin = 0, Stdout = 1, Stderr = 2;
 
     private readonly Messages _messages;
     private readonly EscapeKeys _keys = new();
@@ -51,6 +51,9 @@ internal sealed class ConsoleSession : IDisposable
 
     /// <summary>True if the console is on the tool's own standard streams.</summary>
     internal bool UsesTerminal { get; }
+
+    /// <summary>True if what the guest prints and what the tool says end up on one screen.</summary>
+    internal bool SharesTerminal => UsesTerminal && RawTerminal.IsTerminal(Stdout) && RawTerminal.IsTerminal(Stderr);
 
     /// <summary>True if keys reach the guest raw, and Ctrl-A the tool.</summary>
     internal bool Interactive => _terminal != null;

@@ -10,7 +10,7 @@ namespace Lhype.Terminal;
 /// <summary>The tool's own voice. Thread-safe.</summary>
 internal sealed class Messages
 {
-    private readonly TextWriter _error = System.Console.Error;
+    private readonly TextWriter _error = StandardStreams.Error;
     private readonly bool _onTerminal = RawTerminal.IsTerminal(2);
     private volatile bool _raw;
 
@@ -36,9 +36,9 @@ internal sealed class Messages
             _error.Write(_raw && _onTerminal ? ready.Replace("\n", "\r\n", StringComparison.Ordinal) : ready);
             _error.Flush();
         }
-        catch (IOException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            // Standard error is gone; there is nobody left to tell.
+            // Standard error is gone, or was closed from the start; there is nobody to tell.
         }
     }
 }

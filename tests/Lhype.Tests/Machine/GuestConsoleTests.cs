@@ -26,7 +26,7 @@ public sealed class GuestConsoleTests
         Assert.Equal(text, seen);
         Assert.StartsWith("two ", console.LastLine, StringComparison.Ordinal);
         Assert.True(console.AtLineStart);
-        console.Print("login: "u8);
+        console.Print("\e[1;32mlogin\e[0m: \e7\e[6n"u8);
         Assert.Equal("login:", console.LastLine);
         Assert.False(console.AtLineStart);
     }
