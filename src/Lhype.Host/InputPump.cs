@@ -18,6 +18,7 @@ public sealed unsafe class InputPump : IDisposable
     private readonly int _stop;
     private readonly InputReceiver _receive;
     private readonly Thread _thread;
+    private int _disposed;
 
     /// <summary>Starts reading <paramref name="fd"/>, which stays the caller's. Throws LhypeException.</summary>
     public InputPump(int fd, InputReceiver receive)
@@ -46,6 +47,11 @@ public sealed unsafe class InputPump : IDisposable
     /// <summary>Stops reading. Must not be called from the receiver.</summary>
     public void Dispose()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
         ulong one = 1;
         _ = Libc.write(_stop, (byte*)&one, sizeof(ulong));
         if (_thread.Join(1000))
