@@ -1,0 +1,93 @@
+// The command line of the benchmark. bench/run adds the paths of what it has built. Used by Program.
+
+using System;
+using System.Globalization;
+
+namespace Lhype.Bench;
+
+/// <summary>A mistake on the command line; the message is one sentence.</summary>
+internal sealed class BenchUsageException(string message) : Exception(message);
+
+/// <summary>Settled options.</summary>
+internal sealed record BenchOptions
+{
+    /// <summary>Text for --help.</summary>
+    public const string Help = """
+        usage: bench/run [OPTION...]
+        Runs the same guest under QEMU TCG and Lhype and the same program natively; compares CPU seconds.
+          --rounds N       runs of each (default 3); the best of them counts
+          --only LIST      classes or benchmarks (integer, floating, memory, kernel, fib, ...), with commas
+          --kernel FILE    an i386 Linux kernel instead of the debian-i386 image's
+          --memory MIB     guest memory (default 256)
+          --timeout SECS   longest a single run may take (default 300)
+          --engines LIST   of native, qemu and lhype (default all)
+          --json FILE      where the results go as JSON (default out/bench/result.json)
+        """;
+
+    public int Rounds { get; private init; } = 3;
+
+    public string Only { get; private init; } = "all";
+
+    public string? Kernel { get; private init; }
+
+    public int MemoryMib { get; private init; } = 256;
+
+    public int TimeoutSeconds { get; private init; } = 300;
+
+    public string[] Engines { get; private init; } = ["native", "qemu", "lhype"];
+
+    public string JsonPath { get; private init; } = "out/bench/result.json";
+
+    /// <summary>The benchmark program, an i386 static executable.</summary>
+    public string GuestProgram { get; private init; } = "out/bench/guest";
+
+    /// <summary>The lhype binary.</summary>
+    public string LhypeBinary { get; private init; } = "";
+
+    /// <summary>Parses <paramref name="arguments"/>; throws BenchUsageException.</summary>
+    public static BenchOptions Parse(string[] arguments)
+    {
+        var options = new BenchOptions();
+        for (int i = 0; i < arguments.Length; i += 2)
+        {
+            string name = arguments[i];
+            string value = i + 1 < arguments.Length
+                ? arguments[i + 1]
+                : throw new BenchUsageException($"The option {name} is unknown or has no value; see --help.");
+            options = name switch
+            {
+                "--rounds" => options with { Rounds = Number(name, value) },
+                "--only" => options with { Only = value },
+                "--kernel" => options with { Kernel = value },
+                "--memory" => options with { MemoryMib = Number(name, value) },
+                "--timeout" => options with { TimeoutSeconds = Number(name, value) },
+                "--engines" => options with { Engines = EngineNames(value) },
+                "--json" => options with { JsonPath = value },
+                "--guest" => options with { GuestProgram = value },
+                "--lhype" => options with { LhypeBinary = value },
+                _ => throw new BenchUsageException($"There is no option {name}; see --help."),
+            };
+        }
+
+        return options;
+    }
+
+    private static int Number(string name, string value) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number > 0
+            ? number
+            : throw new BenchUsageException($"{name} takes a number above 0, not '{value}'.");
+
+    private static string[] EngineNames(string value)
+    {
+        string[] names = value.Split(',');
+        foreach (string name in names)
+        {
+            if (name is not ("native" or "qemu" or "lhype"))
+            {
+                throw new BenchUsageException($"--engines takes native, qemu and lhype, not '{name}'.");
+            }
+        }
+
+        return names;
+    }
+}
