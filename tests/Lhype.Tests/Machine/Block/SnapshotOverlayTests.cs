@@ -1,5 +1,5 @@
-// The snapshot overlay against a model: any sequence of operations reads back as on a plain disk, and the disk
-// underneath stays bit-identical.
+// The snapshot overlay against a model: any sequence of operations reads back as on a plain disk, and the
+// disk underneath stays bit-identical.
 
 using System;
 using System.IO;
@@ -76,7 +76,8 @@ public sealed class SnapshotOverlayTests
     public void DirectoryThatCannotHoldTheFileIsNamed()
     {
         MemoryDisk under = new(1 << 20);
-        LhypeException error = Assert.Throws<LhypeException>(() => SnapshotOverlay.Over(under, "/proc/no-such"));
+        LhypeException error =
+            Assert.Throws<LhypeException>(() => SnapshotOverlay.Over(under, "/proc/no-such"));
         Assert.Contains("/proc/no-such", error.Message, StringComparison.Ordinal);
         Assert.EndsWith(".", error.Message, StringComparison.Ordinal);
     }

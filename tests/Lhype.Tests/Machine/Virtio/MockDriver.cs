@@ -22,7 +22,8 @@ internal sealed class MockDriver
     {
         _rig = rig;
         Config16(4, 0x0006);
-        for (int at = (int)rig.Transport.ReadConfig(0x34, 1); at != 0; at = (int)rig.Transport.ReadConfig(at + 1, 1))
+        int at = 0x33;
+        while ((at = (int)rig.Transport.ReadConfig(at + 1, 1)) != 0)
         {
             uint id = rig.Transport.ReadConfig(at, 1);
             if (id == 0x11)
@@ -33,7 +34,8 @@ internal sealed class MockDriver
 
             int kind = (int)rig.Transport.ReadConfig(at + 3, 1);
             uint bar = rig.Transport.ReadConfig(at + 4, 1);
-            _structures.Add(kind, (bar, rig.Transport.ReadConfig(at + 8, 4), rig.Transport.ReadConfig(at + 12, 4)));
+            uint offset = rig.Transport.ReadConfig(at + 8, 4);
+            _structures.Add(kind, (bar, offset, rig.Transport.ReadConfig(at + 12, 4)));
             if (kind == 2)
             {
                 _notifyMultiplier = rig.Transport.ReadConfig(at + 16, 4);
@@ -120,7 +122,8 @@ internal sealed class MockDriver
         }
 
         int actual = (int)Common(0x18, 2);
-        DriverQueue queue = new(_rig, this, actual, AllocatePage(4), (uint)(Common(0x1E, 2) * _notifyMultiplier));
+        uint notify = (uint)(Common(0x1E, 2) * _notifyMultiplier);
+        DriverQueue queue = new(_rig, this, actual, AllocatePage(4), notify);
         SetCommon(0x20, 4, (uint)queue.Descriptors);
         SetCommon(0x24, 4, 0);
         SetCommon(0x28, 4, (uint)queue.Available);
@@ -152,7 +155,8 @@ internal sealed class MockDriver
         return page;
     }
 
-    private ulong Address(int kind, uint offset) => Bar(_structures[kind].Bar) + _structures[kind].Offset + offset;
+    private ulong Address(int kind, uint offset) =>
+        Bar(_structures[kind].Bar) + _structures[kind].Offset + offset;
 }
 
 /// <summary>One buffer of a request; several chained make the request.</summary>

@@ -1,4 +1,5 @@
-// The virtio disk: every request type, every refusal, and data laid out as awkwardly as the specification allows.
+// The virtio disk: every request type, every refusal, and data laid out as awkwardly as the specification
+// allows.
 
 using System;
 using System.Buffers.Binary;
@@ -23,7 +24,8 @@ public sealed class VirtioBlockTests
 
     public VirtioBlockTests()
     {
-        _rig = new VirtioRig(rig => new VirtioBlock(rig.Memory, rig.Inbox, _disk, "a name longer than twenty bytes"));
+        _rig = new VirtioRig(
+            rig => new VirtioBlock(rig.Memory, rig.Inbox, _disk, "a name longer than twenty bytes"));
         _driver = new MockDriver(_rig);
         _queue = _driver.Start()[0];
         _page = _driver.AllocatePage(64);
@@ -207,7 +209,8 @@ public sealed class VirtioBlockTests
         Assert.Equal(0, _disk.Reads);
     }
 
-    private byte Request(uint type, ulong sector, params DriverBuffer[] data) => Request(type, sector, data, false);
+    private byte Request(uint type, ulong sector, params DriverBuffer[] data) =>
+        Request(type, sector, data, false);
 
     private byte Request(uint type, ulong sector, DriverBuffer[] data, bool indirect)
     {
@@ -253,7 +256,8 @@ public sealed class VirtioBlockTests
         return bytes;
     }
 
-    private static byte[] Pattern(int length) => Enumerable.Range(0, length).Select(i => (byte)(i * 7)).ToArray();
+    private static byte[] Pattern(int length) =>
+        Enumerable.Range(0, length).Select(i => (byte)(i * 7)).ToArray();
 }
 
 /// <summary>A disk in memory that counts and can fail.</summary>
@@ -318,6 +322,7 @@ internal sealed class MemoryDisk(int length) : IBlockBackend
     // The contract of IBlockBackend: whole sectors inside the disk.
     private void Check(long offset, long count)
     {
-        Assert.True(offset >= 0 && count > 0 && offset % 512 == 0 && count % 512 == 0 && offset + count <= Length);
+        Assert.True(offset >= 0 && count > 0 && offset + count <= Length);
+        Assert.True(offset % 512 == 0 && count % 512 == 0);
     }
 }

@@ -1,6 +1,7 @@
-// Hostile drivers: random rings, random descriptors, random register accesses, random configuration writes. A device
-// may break (DEVICE_NEEDS_RESET), but it never throws, never runs on for ever, never touches anything but guest RAM,
-// and after a reset it works. A failure prints the seed; Sample(..., seed: "...") runs that case again.
+// Hostile drivers: random rings, random descriptors, random register accesses, random configuration writes. A
+// device may break (DEVICE_NEEDS_RESET), but it never throws, never runs on for ever, never touches anything
+// but guest RAM, and after a reset it works. A failure prints the seed; Sample(..., seed: "...") runs that
+// case again.
 
 using System;
 using System.IO;
@@ -13,6 +14,7 @@ namespace Lhype.Tests.Machine.Virtio;
 public sealed class VirtioFuzzTests
 {
     private const int Cases = 300;
+    private const ulong MsixBar = VirtioRig.Window + 0x4000;
     private const int RamPages = (int)(VirtioRig.RamBytes >> 12);
 
     public static TheoryData<string> Kinds => new("block", "console", "rng", "echo");
@@ -56,7 +58,8 @@ public sealed class VirtioFuzzTests
                 WriteRandomDescriptor(queue, queue.Descriptors, queue.Size, random);
             }
 
-            // Mostly a plausible index, so that chains are really walked; half the time a request that is nearly right.
+            // Mostly a plausible index, so that chains are really walked; half the time a request that is
+            // nearly right.
             queue.AvailableIndex = (ushort)(queue.UsedIndex + random.Next(random.Next(8) == 0 ? 70000 : 6));
             if (random.Next(2) == 0)
             {
@@ -80,8 +83,8 @@ public sealed class VirtioFuzzTests
         AssertStillWorks(rig);
     }
 
-    /// <summary>A header as a disk would take it, data and a last byte, in the right order, then perhaps one descriptor
-    /// spoilt.</summary>
+    /// <summary>A header as a disk would take it, data and a last byte, in the right order, then perhaps one
+    /// descriptor spoilt.</summary>
     private static void AddPlausibleRequest(VirtioRig rig, DriverQueue queue, Random random)
     {
         const ulong Header = 0x18_0000, Data = 0x19_0000;
@@ -94,7 +97,8 @@ public sealed class VirtioFuzzTests
         buffers[0] = new DriverBuffer(Header, 16, false);
         for (int i = 1; i < buffers.Length - 1; i++)
         {
-            buffers[i] = new DriverBuffer(Data, random.Next(2) == 0 ? 512u : 16u * (uint)random.Next(1, 600), writes);
+            uint length = random.Next(2) == 0 ? 512u : 16u * (uint)random.Next(1, 600);
+            buffers[i] = new DriverBuffer(Data, length, writes);
         }
 
         buffers[^1] = new DriverBuffer(Header + 64, 1, true);
@@ -113,7 +117,8 @@ public sealed class VirtioFuzzTests
         }
     }
 
-    /// <summary>A descriptor that is nearly right: addresses in and around RAM, sometimes a plausible block header.</summary>
+    /// <summary>A descriptor that is nearly right: addresses in and around RAM, sometimes a plausible block
+    /// header.</summary>
     private static void WriteRandomDescriptor(DriverQueue queue, ulong table, int entries, Random random)
     {
         ulong address = random.Next(6) switch
@@ -166,10 +171,10 @@ public sealed class VirtioFuzzTests
                     rig.Transport.ReadMmio((ulong)random.Next(0x4000 - size), size);
                     break;
                 case 3:
-                    rig.Bus.WriteMmio(VirtioRig.Window + 0x4000 + (ulong)random.Next(0x1000 - 8), size, value);
+                    rig.Bus.WriteMmio(MsixBar + (ulong)random.Next(0x1000 - 8), size, value);
                     break;
                 case 4:
-                    rig.Bus.ReadMmio(VirtioRig.Window + 0x4000 + (ulong)random.Next(0x1000 - 8), size);
+                    rig.Bus.ReadMmio(MsixBar + (ulong)random.Next(0x1000 - 8), size);
                     break;
                 case 5:
                     rig.Transport.WriteMmio((ulong)random.Next(0x40), size, value);

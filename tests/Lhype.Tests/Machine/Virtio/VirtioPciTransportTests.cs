@@ -1,5 +1,5 @@
-// The PCI face of a virtio device: header, BARs, capabilities, negotiation and both kinds of interrupt, in the order a
-// Linux driver uses them.
+// The PCI face of a virtio device: header, BARs, capabilities, negotiation and both kinds of interrupt, in
+// the order a Linux driver uses them.
 
 using System.IO;
 using Lhype.Machine.Virtio;
@@ -201,7 +201,8 @@ public sealed class VirtioPciTransportTests
         ulong generation = _driver.Common(0x15, 1);
         ((EchoDevice)_rig.Device).Change();
         Assert.NotEqual(generation, _driver.Common(0x15, 1));
-        Assert.Equal([(0xFEE0_1000ul, 0x42u), (0xFEE0_1000ul, 0x41u), (0xFEE0_1000ul, 0x40u)], _rig.Interrupts.Messages);
+        Assert.Equal([0x42u, 0x41u, 0x40u], _rig.Interrupts.Messages.ConvertAll(message => message.Data));
+        Assert.All(_rig.Interrupts.Messages, message => Assert.Equal(0xFEE0_1000ul, message.Address));
         Assert.False(_rig.Interrupts.Intx);
     }
 

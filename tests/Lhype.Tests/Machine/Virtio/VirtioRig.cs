@@ -1,5 +1,6 @@
-// A device, its PCI transport, guest RAM and a bus, with everything the outside sees recorded. The driver side of the
-// tests (MockDriver) reaches the device only as a guest does: through configuration space, MMIO and RAM.
+// A device, its PCI transport, guest RAM and a bus, with everything the outside sees recorded. The driver
+// side of the tests (MockDriver) reaches the device only as a guest does: through configuration space, MMIO
+// and RAM.
 
 using System;
 using System.Collections.Generic;
