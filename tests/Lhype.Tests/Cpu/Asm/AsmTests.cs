@@ -37,6 +37,20 @@ public sealed class AsmTests
         }
     }
 
+    /// <summary>An oracle that answers differently the second time would make the comparisons worthless.</summary>
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void NativeIsDeterministic(string name)
+    {
+        AsmSnippet snippet = AsmSnippet.All[name];
+        for (int variation = 0; variation <= (snippet.Vary.Count == 0 ? 0 : Variations); variation++)
+        {
+            (CpuImage cpu, TestMemory memory) = snippet.Start(variation);
+            RunResult first = NativeOracle.Instance.Run(cpu, memory);
+            Assert.Equal("", RunResult.Compare(first, NativeOracle.Instance.Run(cpu, memory)));
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Names))]
     public void Translated(string name)

@@ -3,9 +3,8 @@
 // One instance per process (the addresses below 4 GiB are a process-wide resource); Run takes a lock.
 
 using System;
-using System.Buffers.Binary;
-using System.Numerics;
 using System.Threading;
+using Lhype.Host;
 
 namespace Lhype.Tests.Cpu.Oracle;
 
@@ -35,6 +34,8 @@ internal sealed unsafe class NativeOracle
         bytes.CopyTo(new Span<byte>(code, 4096));
         _enter = (delegate* unmanaged<void>)code;
 
+        // Lhype's handler first, so that foreign signals always reach it: it knows which stack the runtime wants.
+        FaultHandler.Register(code, 0, code, default).Dispose();
         *(long*)(_context + OracleContext.RunStack) = (nint)(code + 8192);
         *(long*)(_context + OracleContext.RunStack + 16) = AltStackBytes;
         int[] signals =
@@ -51,7 +52,7 @@ internal sealed unsafe class NativeOracle
         *(ulong*)(_context + OracleContext.RunMask) = runMask;
     }
 
-    /// <summary>The process's oracle, made on first use. Make it before an engine whose fault handler chains.</summary>
+    /// <summary>The process's oracle, made on first use.</summary>
     internal static NativeOracle Instance => Shared.Value;
 
     /// <summary>Runs from <paramref name="cpu"/> and <paramref name="memory"/> (both unchanged) until an exception.
