@@ -121,15 +121,19 @@ internal sealed class RunResult
 
     private static void CompareMemory(TestMemory expected, TestMemory actual, StringBuilder text)
     {
-        int shown = 0;
-        for (int i = 0; i < expected.Bytes.Length && shown < 16; i++)
+        ReadOnlySpan<byte> want = expected.Bytes;
+        ReadOnlySpan<byte> got = actual.Bytes;
+        int at = 0;
+        for (int shown = 0; shown < 16; shown++)
         {
-            if (expected.Bytes[i] != actual.Bytes[i])
+            at += want[at..].CommonPrefixLength(got[at..]);
+            if (at == want.Length)
             {
-                text.AppendLine($"  [{TestLayout.AddressOf(i):x8}]: native {expected.Bytes[i]:x2} "
-                    + $"translated {actual.Bytes[i]:x2}");
-                shown++;
+                return;
             }
+
+            text.AppendLine($"  [{TestLayout.AddressOf(at):x8}]: native {want[at]:x2} translated {got[at]:x2}");
+            at++;
         }
     }
 

@@ -1,0 +1,74 @@
+// Random programs, host CPU against engine. Seeds are fixed, so a failure repeats; see DifferentialRun for longer runs.
+
+using System;
+using System.Linq;
+using Lhype.Tests.Cpu.Oracle;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace Lhype.Tests.Cpu.Differential;
+
+public sealed class DifferentialTests(ITestOutputHelper output)
+{
+    public static TheoryData<string, string> Combinations()
+    {
+        var data = new TheoryData<string, string>();
+        foreach (EngineConfiguration configuration in EngineConfiguration.All)
+        {
+            foreach (CaseShape shape in Enum.GetValues<CaseShape>())
+            {
+                data.Add(configuration.Name, shape.ToString());
+            }
+        }
+
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Combinations))]
+    public void EngineAgreesWithHost(string engine, string shape)
+    {
+        _ = NativeOracle.Instance;
+        EngineConfiguration configuration = EngineConfiguration.All.Single(c => c.Name == engine);
+        using var harness = new EngineHarness(configuration.Engine);
+        var run = new DifferentialRun(engine, harness.RunUser);
+        string report = run.Run(Enum.Parse<CaseShape>(shape), seconds: 1.5);
+        output.WriteLine($"{run.Cases} cases");
+        Assert.True(report.Length == 0, report);
+    }
+
+    /// <summary>The oracle against itself: no case may depend on anything but its seed.</summary>
+    [Theory]
+    [InlineData("Single")]
+    [InlineData("Straight")]
+    [InlineData("Branching")]
+    public void HostAgreesWithItself(string shape)
+    {
+        var run = new DifferentialRun("host", NativeOracle.Instance.Run);
+        string report = run.Run(Enum.Parse<CaseShape>(shape), seconds: 0.7);
+        output.WriteLine($"{run.Cases} cases");
+        Assert.True(report.Length == 0, report);
+    }
+
+    /// <summary>Canary: an engine that gets one flag of one instruction wrong is found and shrunk to it.</summary>
+    [Fact]
+    public void PlantedDifferenceIsFound()
+    {
+        static RunResult Wrong(CpuImage cpu, TestMemory memory)
+        {
+            RunResult result = NativeOracle.Instance.Run(cpu, memory);
+            Span<byte> code = memory.Bytes.AsSpan(TestLayout.OffsetOf(cpu.Eip), 200);
+            if (result.Completed && code.IndexOf([(byte)0x0F, (byte)0xA4]) is >= 0 and int at && at < code.IndexOf((byte)0xF4))
+            {
+                result.Cpu.Eflags ^= Lhype.Cpu.EflagsBits.Carry;
+            }
+
+            return result;
+        }
+
+        var run = new DifferentialRun("canary", Wrong);
+        string report = run.Run(CaseShape.Straight, seconds: 2);
+        Assert.Contains("shrunk to 1)", report, StringComparison.Ordinal);
+        Assert.Contains("shld", report, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,59 @@
+// The instructions random cases are made of: everything in Iced's encoder tables that a CpuModel "base" guest may use
+// at CPL 3 and whose result depends on nothing but the state a case sets up.
+
+using System.Collections.Generic;
+using System.Linq;
+using Iced.Intel;
+
+namespace Lhype.Tests.Cpu.Differential;
+
+/// <summary>Instruction forms, as Iced's <see cref="Code"/> values.</summary>
+internal static class InstructionPool
+{
+    private static readonly HashSet<CpuidFeature> Features =
+    [
+        CpuidFeature.INTEL8086, CpuidFeature.INTEL186, CpuidFeature.INTEL286, CpuidFeature.INTEL386,
+        CpuidFeature.INTEL486, CpuidFeature.FPU, CpuidFeature.FPU287, CpuidFeature.FPU387, CpuidFeature.CX8,
+        CpuidFeature.CMOV, CpuidFeature.MMX, CpuidFeature.SSE, CpuidFeature.SSE2, CpuidFeature.CLFSH,
+        CpuidFeature.MULTIBYTENOP, CpuidFeature.PAUSE,
+    ];
+
+    /// <summary>Left out: what traps into a system service, shows the machine's own descriptor tables or clock, stores
+    /// host instruction pointers (x87 environment), or changes selectors and TF.</summary>
+    private static readonly HashSet<Mnemonic> Excluded =
+    [
+        Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysret, Mnemonic.Cpuid, Mnemonic.Rdtsc,
+        Mnemonic.Rdtscp, Mnemonic.Rdpmc, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw,
+        Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Lds, Mnemonic.Les, Mnemonic.Lfs,
+        Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Popf, Mnemonic.Popfd, Mnemonic.Fxsave, Mnemonic.Fxrstor,
+        Mnemonic.Fnsave, Mnemonic.Fsave, Mnemonic.Fnstenv, Mnemonic.Fstenv, Mnemonic.Arpl, Mnemonic.Bound,
+        Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Fstdw, Mnemonic.Fstsg,
+        Mnemonic.Frstpm, Mnemonic.Fnstdw, Mnemonic.Fnstsg, Mnemonic.Hlt, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2,
+    ];
+
+    /// <summary>All usable forms.</summary>
+    internal static IReadOnlyList<Code> All { get; } =
+        [.. System.Enum.GetValues<Code>().Distinct().Where(IsUsable)];
+
+    private static readonly HashSet<Code> Set = [.. All];
+
+    /// <summary>True if the decoded instruction is one of <see cref="All"/>.</summary>
+    internal static bool Contains(Code code) => Set.Contains(code);
+
+    private static bool IsUsable(Code code)
+    {
+        OpCodeInfo info = code.ToOpCode();
+        Instruction instruction = default;
+        instruction.Code = code;
+        return info.IsInstruction && info.Mode32 && info.Encoding == EncodingKind.Legacy
+            && code.CpuidFeatures().All(Features.Contains)
+            && instruction.FlowControl == FlowControl.Next && !instruction.IsPrivileged
+            && !info.IsInputOutput && !Excluded.Contains(code.Mnemonic())
+            && !HasSegmentDestination(info);
+    }
+
+    private static bool HasSegmentDestination(OpCodeInfo info) =>
+        info.Mnemonic is Mnemonic.Pop or Mnemonic.Mov && info.OpCount > 0
+        && info.GetOpKind(0) is OpCodeOperandKind.seg_reg or OpCodeOperandKind.es or OpCodeOperandKind.ss
+            or OpCodeOperandKind.ds or OpCodeOperandKind.fs or OpCodeOperandKind.gs;
+}
