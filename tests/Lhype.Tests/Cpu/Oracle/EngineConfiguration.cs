@@ -9,9 +9,14 @@ namespace Lhype.Tests.Cpu.Oracle;
 /// <summary>A named engine set-up.</summary>
 internal sealed record EngineConfiguration(string Name, IEngine Engine)
 {
+    /// <summary>Small, so that long runs also see the code memory fill up and be emptied.</summary>
+    private const int CodeBytes = 4 << 20;
+
     /// <summary>All set-ups under test.</summary>
     internal static IReadOnlyList<EngineConfiguration> All { get; } =
     [
-        new("translator", new TranslatorEngine()),
+        new("translator-64", new TranslatorEngine { CodeBytes = CodeBytes }),
+        new("translator-3", new TranslatorEngine { MaxBlockInstructions = 3, CodeBytes = CodeBytes }),
+        new("translator-1", new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = CodeBytes }),
     ];
 }
