@@ -15,7 +15,7 @@ internal delegate RunResult Subject(CpuImage cpu, TestMemory memory);
 
 /// <summary>Cases from consecutive seeds until the time is over. LHYPE_DIFF_SECONDS lengthens it, LHYPE_DIFF_SEED
 /// gives the first seed, LHYPE_DIFF_COUNT an exact number of cases.</summary>
-internal sealed class DifferentialRun(string name, Subject subject)
+internal sealed class DifferentialRun(string name, Subject subject, bool flagsExactAtFaults = false)
 {
     private const int MaxReported = 8;
     private readonly Dictionary<string, string> _failures = [];
@@ -85,7 +85,7 @@ internal sealed class DifferentialRun(string name, Subject subject)
         }
 
         // Flags that die later in the block need not be exact when an instruction in between faults.
-        uint ignored = @case.Length > 1 && !native.Completed ? EflagsBits.Arithmetic : 0;
+        uint ignored = !flagsExactAtFaults && @case.Length > 1 && !native.Completed ? EflagsBits.Arithmetic : 0;
         return RunResult.Compare(native, actual, ignored);
     }
 }

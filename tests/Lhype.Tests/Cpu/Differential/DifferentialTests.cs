@@ -31,7 +31,7 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         _ = NativeOracle.Instance;
         EngineConfiguration configuration = EngineConfiguration.All.Single(c => c.Name == engine);
         using var harness = new EngineHarness(configuration.Engine);
-        var run = new DifferentialRun(engine, harness.RunUser);
+        var run = new DifferentialRun(engine, harness.RunUser, configuration.FlagsExactAtFaults);
         string report = run.Run(Enum.Parse<CaseShape>(shape), seconds: 1.5);
         output.WriteLine($"{run.Cases} cases");
         Assert.True(report.Length == 0, report);

@@ -9,6 +9,9 @@ namespace Lhype.Tests.Cpu.Oracle;
 /// <summary>A named engine set-up.</summary>
 internal sealed record EngineConfiguration(string Name, IEngine Engine)
 {
+    /// <summary>True if every instruction is a block of its own, so that flags are exact even where they die.</summary>
+    internal bool FlagsExactAtFaults { get; init; }
+
     /// <summary>Small, so that long runs also see the code memory fill up and be emptied.</summary>
     private const int CodeBytes = 4 << 20;
 
@@ -17,6 +20,9 @@ internal sealed record EngineConfiguration(string Name, IEngine Engine)
     [
         new("translator-64", new TranslatorEngine { CodeBytes = CodeBytes }),
         new("translator-3", new TranslatorEngine { MaxBlockInstructions = 3, CodeBytes = CodeBytes }),
-        new("translator-1", new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = CodeBytes }),
+        new("translator-1", new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = CodeBytes })
+        {
+            FlagsExactAtFaults = true,
+        },
     ];
 }
