@@ -1,4 +1,4 @@
-# DAA, DAS, AAA, AAS, AAM and AAD, flags after each.
+# DAA, DAS, AAA, AAS, AAM and AAD, flags after each (of AAA and AAS only the defined ones, CF and AF).
 # vary: eax ecx edx flags
 
     daa
@@ -7,8 +7,10 @@
     pushfd
     aaa
     pushfd
+    and dword ptr [esp], 0x11
     aas
     pushfd
+    and dword ptr [esp], 0x11
     aam
     pushfd
     aad

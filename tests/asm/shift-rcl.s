@@ -24,9 +24,9 @@
     rcl esi, 5
     pushfd
     rcl edi, 31
-    rcl si, 17
+    rcl si, 18
     pushfd
-    rcl dh, 9
+    rcl dh, 10
     rcl dword ptr [DATA+20], 33
     rcl byte ptr [DATA+24], 0
     pushfd

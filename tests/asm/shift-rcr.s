@@ -24,9 +24,9 @@
     rcr esi, 5
     pushfd
     rcr edi, 31
-    rcr si, 17
+    rcr si, 18
     pushfd
-    rcr dh, 9
+    rcr dh, 10
     rcr dword ptr [DATA+20], 33
     rcr byte ptr [DATA+24], 0
     pushfd

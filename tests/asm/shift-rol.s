@@ -24,9 +24,9 @@
     rol esi, 5
     pushfd
     rol edi, 31
-    rol si, 17
+    rol si, 18
     pushfd
-    rol dh, 9
+    rol dh, 10
     rol dword ptr [DATA+20], 33
     rol byte ptr [DATA+24], 0
     pushfd

@@ -24,9 +24,9 @@
     ror esi, 5
     pushfd
     ror edi, 31
-    ror si, 17
+    ror si, 18
     pushfd
-    ror dh, 9
+    ror dh, 10
     ror dword ptr [DATA+20], 33
     ror byte ptr [DATA+24], 0
     pushfd

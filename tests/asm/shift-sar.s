@@ -24,9 +24,9 @@
     sar esi, 5
     pushfd
     sar edi, 31
-    sar si, 17
+    sar si, 18
     pushfd
-    sar dh, 9
+    sar dh, 10
     sar dword ptr [DATA+20], 33
     sar byte ptr [DATA+24], 0
     pushfd

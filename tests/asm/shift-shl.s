@@ -24,9 +24,9 @@
     shl esi, 5
     pushfd
     shl edi, 31
-    shl si, 17
+    shl si, 18
     pushfd
-    shl dh, 9
+    shl dh, 10
     shl dword ptr [DATA+20], 33
     shl byte ptr [DATA+24], 0
     pushfd

@@ -24,9 +24,9 @@
     shr esi, 5
     pushfd
     shr edi, 31
-    shr si, 17
+    shr si, 18
     pushfd
-    shr dh, 9
+    shr dh, 10
     shr dword ptr [DATA+20], 33
     shr byte ptr [DATA+24], 0
     pushfd

@@ -84,8 +84,8 @@ internal sealed class DifferentialRun(string name, Subject subject, bool flagsEx
             return $"  {e.Message}\n";
         }
 
-        // Flags that die later in the block need not be exact when an instruction in between faults.
-        uint ignored = !flagsExactAtFaults && @case.Length > 1 && !native.Completed ? EflagsBits.Arithmetic : 0;
+        // Flags that the block overwrites need not be exact when an instruction before or at that point faults.
+        uint ignored = !flagsExactAtFaults && !native.Completed ? EflagsBits.Arithmetic : 0;
         return RunResult.Compare(native, actual, ignored);
     }
 }

@@ -19,7 +19,8 @@ internal static class InstructionPool
     ];
 
     /// <summary>Left out: what traps into a system service, shows the machine's own descriptor tables or clock, stores
-    /// host instruction pointers (x87 environment), or changes selectors and TF.</summary>
+    /// host instruction pointers (x87 environment), changes selectors and TF, has undefined flags that the engine
+    /// does not imitate (AAA, AAS, AAD), or may fault half-way through its stores (PUSHA).</summary>
     private static readonly HashSet<Mnemonic> Excluded =
     [
         Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysret, Mnemonic.Cpuid, Mnemonic.Rdtsc,
@@ -29,7 +30,12 @@ internal static class InstructionPool
         Mnemonic.Fnsave, Mnemonic.Fsave, Mnemonic.Fnstenv, Mnemonic.Fstenv, Mnemonic.Arpl, Mnemonic.Bound,
         Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Fstdw, Mnemonic.Fstsg,
         Mnemonic.Frstpm, Mnemonic.Fnstdw, Mnemonic.Fnstsg, Mnemonic.Hlt, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2,
+        Mnemonic.Aaa, Mnemonic.Aas, Mnemonic.Aad, Mnemonic.Pusha, Mnemonic.Pushad,
     ];
+
+    /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on Intel.</summary>
+    private static readonly HashSet<Code> VendorSpecific =
+        [Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D];
 
     /// <summary>All usable forms.</summary>
     internal static IReadOnlyList<Code> All { get; } =
@@ -49,7 +55,7 @@ internal static class InstructionPool
             && code.CpuidFeatures().All(Features.Contains)
             && instruction.FlowControl == FlowControl.Next && !instruction.IsPrivileged
             && !info.IsInputOutput && !Excluded.Contains(code.Mnemonic())
-            && !HasSegmentDestination(info);
+            && !HasSegmentDestination(info) && !VendorSpecific.Contains(code);
     }
 
     private static bool HasSegmentDestination(OpCodeInfo info) =>
