@@ -86,7 +86,10 @@ internal sealed class RandomInstruction(Random random)
         var decoder = Decoder.Create(32, longer, DecoderOptions.NoInvalidCheck);
         Instruction instruction = decoder.Decode();
         return InstructionPool.Contains(instruction.Code) && instruction.Length == longer.Length
-            && (prefix != 0xF0 || random.Next(4) == 0) ? longer : bytes;
+            && (prefix != 0xF0 || random.Next(4) == 0)
+            // With both operands of CMPS unmapped, which one faults is the CPU's choice.
+            && !(prefix == 0x67 && instruction.Mnemonic is Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd)
+            ? longer : bytes;
     }
 
     private bool SetOperand(ref Instruction instruction, int i, OpCodeOperandKind kind, OpCodeInfo info,
@@ -167,8 +170,7 @@ internal sealed class RandomInstruction(Random random)
 
         OpKind implied = kind switch
         {
-            OpCodeOperandKind.imm8 => i == 1 && instruction.Code is Code.Enterd_imm16_imm8
-                or Code.Enterw_imm16_imm8 ? OpKind.Immediate8_2nd : OpKind.Immediate8,
+            OpCodeOperandKind.imm8 => OpKind.Immediate8,
             OpCodeOperandKind.imm8_const_1 => OpKind.Immediate8,
             OpCodeOperandKind.imm8sex16 => OpKind.Immediate8to16,
             OpCodeOperandKind.imm8sex32 => OpKind.Immediate8to32,
@@ -201,10 +203,6 @@ internal sealed class RandomInstruction(Random random)
         uint value = StateVariation.NextValue(random);
         switch (implied)
         {
-            case OpKind.Immediate8_2nd:
-                // Deeper nesting reads frame pointers between its pushes: a fault there leaves some of them done.
-                instruction.Immediate8_2nd = (byte)(value & 1);
-                break;
             case OpKind.Immediate8:
                 instruction.Immediate8 = kind == OpCodeOperandKind.imm8_const_1 ? (byte)1 : (byte)value;
                 break;
@@ -215,7 +213,7 @@ internal sealed class RandomInstruction(Random random)
                 instruction.Immediate8to32 = (sbyte)value;
                 break;
             case OpKind.Immediate16:
-                instruction.Immediate16 = (ushort)(instruction.Mnemonic == Mnemonic.Enter ? value & 0x7F : value);
+                instruction.Immediate16 = (ushort)value;
                 break;
             default:
                 instruction.Immediate32 = value;
