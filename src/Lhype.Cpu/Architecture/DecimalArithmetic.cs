@@ -18,44 +18,34 @@ public sealed unsafe partial class Processor
     private static uint SignZeroParity(byte value) =>
         FlagIf((value & 0x80) != 0, EflagsBits.Sign) | FlagIf(value == 0, EflagsBits.Zero) | ParityOf(value);
 
-    /// <summary>DAA and DAS. OF, undefined, is cleared.</summary>
+    /// <summary>DAA and DAS. OF, undefined, is that of the one addition or subtraction.</summary>
     private bool ExecuteDecimalAdjust(bool subtract)
     {
-        byte old = (byte)_state->Gpr[Eax];
-        byte value = old;
+        uint old = (byte)_state->Gpr[Eax];
         bool low = (old & 15) > 9 || Adjust;
         bool high = old > 0x99 || Carry;
-        bool carry = high;
-        if (low)
-        {
-            carry |= subtract && old < 6;
-            value = (byte)(subtract ? value - 6 : value + 6);
-        }
-
-        if (high)
-        {
-            value = (byte)(subtract ? value - 0x60 : value + 0x60);
-        }
-
+        bool carry = high || (subtract && low && old < 6);
+        uint correction = (low ? 6u : 0) + (high ? 0x60u : 0);
+        byte value = (byte)(subtract ? old - correction : old + correction);
+        uint overflow = subtract ? (old ^ correction) & (old ^ value) : (old ^ value) & (correction ^ value);
         WriteGpr(Eax, 1, value);
         _state->ArithFlags = SignZeroParity(value) | FlagIf(low, EflagsBits.Adjust)
-            | FlagIf(carry, EflagsBits.Carry);
+            | FlagIf(carry, EflagsBits.Carry) | FlagIf((overflow & 0x80) != 0, EflagsBits.Overflow);
         return true;
     }
 
-    /// <summary>AAA and AAS. SF, ZF and PF, undefined, follow AL before its upper half is cleared, as they do on AMD
-    /// CPUs.</summary>
+    /// <summary>AAA and AAS. SF, ZF, PF and OF, undefined, are those of the 16-bit addition or subtraction of 106H,
+    /// before the upper half of AL is cleared.</summary>
     private bool ExecuteAsciiAdjust(bool subtract)
     {
-        uint value = (ushort)_state->Gpr[Eax];
-        bool adjust = (value & 15) > 9 || Adjust;
-        if (adjust)
-        {
-            value = subtract ? value - 0x106 : value + 0x106;
-        }
-
+        uint old = (ushort)_state->Gpr[Eax];
+        bool adjust = (old & 15) > 9 || Adjust;
+        uint correction = adjust ? 0x106u : 0;
+        uint value = (ushort)(subtract ? old - correction : old + correction);
+        uint overflow = subtract ? (old ^ correction) & (old ^ value) : (old ^ value) & (correction ^ value);
         WriteGpr(Eax, 2, value & 0xFF0F);
-        _state->ArithFlags = SignZeroParity((byte)value)
+        _state->ArithFlags = ParityOf((byte)value) | FlagIf((value & 0x8000) != 0, EflagsBits.Sign)
+            | FlagIf(value == 0, EflagsBits.Zero) | FlagIf((overflow & 0x8000) != 0, EflagsBits.Overflow)
             | FlagIf(adjust, EflagsBits.Adjust | EflagsBits.Carry);
         return true;
     }
