@@ -1,8 +1,9 @@
-// Standard output and error without System.Console's writers: those switch the terminal's keypad into application mode
-// when first used, by an escape sequence on standard output, which belongs to the guest.
+// Standard output and error as text, without System.Console's writers: those switch the terminal's keypad into
+// application mode when first used, by an escape sequence on standard output, which belongs to the guest.
 
 using System.IO;
 using System.Text;
+using Lhype.Host;
 
 namespace Lhype.Terminal;
 
@@ -10,11 +11,15 @@ namespace Lhype.Terminal;
 internal static class StandardStreams
 {
     /// <summary>Standard output.</summary>
-    internal static TextWriter Output { get; } = Writer(System.Console.OpenStandardOutput());
+    internal static TextWriter Output { get; } = Writer(1);
 
     /// <summary>Standard error.</summary>
-    internal static TextWriter Error { get; } = Writer(System.Console.OpenStandardError());
+    internal static TextWriter Error { get; } = Writer(2);
 
-    private static TextWriter Writer(Stream stream) =>
-        TextWriter.Synchronized(new StreamWriter(stream, new UTF8Encoding(false)) { AutoFlush = true });
+    // A descriptor that was closed when we started is now some file of our own, and must not be written.
+    private static TextWriter Writer(int fd) =>
+        InputPump.WasInherited(fd)
+            ? TextWriter.Synchronized(
+                new StreamWriter(new DescriptorStream(fd), new UTF8Encoding(false)) { AutoFlush = true })
+            : TextWriter.Null;
 }
