@@ -105,7 +105,9 @@ internal sealed class InstructionClasses
                 return instruction.Op0Kind == OpKind.Memory && instruction.Op1Kind == OpKind.Register
                     ? InstructionKind.Special : InstructionKind.Copy;
             case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Stosb or Mnemonic.Stosw
-                or Mnemonic.Stosd:
+                or Mnemonic.Stosd or Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd
+                or Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Cmpsb or Mnemonic.Cmpsw:
+            case Mnemonic.Movsd or Mnemonic.Cmpsd when instruction.IsStringInstruction:
                 return plain && !instruction.HasRepPrefix && !instruction.HasRepnePrefix
                     && IsString32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:

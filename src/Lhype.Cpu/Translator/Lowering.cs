@@ -70,6 +70,15 @@ internal sealed unsafe partial class Translator
             case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd:
                 LowerStoreString(instruction);
                 return false;
+            case Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd:
+                LowerScanString(instruction);
+                return false;
+            case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd:
+                LowerMoveString(instruction);
+                return false;
+            case Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd:
+                LowerCompareString(instruction);
+                return false;
             case Mnemonic.Lea:
                 LowerLea(instruction);
                 return false;
@@ -363,69 +372,6 @@ internal sealed unsafe partial class Translator
         _emit.Byte(word ? 4 : 5);
         _emit.OpRegister(0xC1, 4, Host.Scratch, wide: true);
         _emit.Byte(word ? 1 : 2);
-    }
-
-    private void LowerLoadString(in Instruction instruction)
-    {
-        int size = instruction.MemorySize.GetSize();
-        SegmentRegister segment = SegmentOf(instruction.MemorySegment);
-        bool segmented = NeedsSegmentCheck(segment, write: false);
-        _emit.Move(Host.Address, Host.Rsi);
-        EmitSegmentBase(segmented ? null : segment);
-        BeginAccess(instruction, size, read: true, write: false, segmented, segment);
-        switch (size)
-        {
-            case 1:
-                _emit.OpMemory(0x8A, Host.Rax, Host.Address, 0);
-                break;
-            case 2:
-                _emit.Byte(0x66);
-                _emit.Load(Host.Rax, Host.Address, 0);
-                break;
-            default:
-                _emit.Load(Host.Rax, Host.Address, 0);
-                break;
-        }
-
-        EmitStep(Host.Rsi, size);
-        EndOperand();
-    }
-
-    private void LowerStoreString(in Instruction instruction)
-    {
-        int size = instruction.MemorySize.GetSize();
-        _emit.Move(Host.Address, Host.Rdi);
-        BeginAccess(instruction, size, read: false, write: true, segmented: false, SegmentRegister.Es);
-        if (size == 2)
-        {
-            _emit.Byte(0x66);
-        }
-
-        _emit.OpMemory(size == 1 ? 0x88 : 0x89, Host.Rax, Host.Address, 0);
-        EmitStep(Host.Rdi, size);
-        EndOperand();
-    }
-
-    /// <summary>register += DF step * size, without touching flags: lea reg, [reg + r9 * size].</summary>
-    private void EmitStep(int register, int size)
-    {
-        _emit.Load(Host.Scratch, Host.State, Offset.DirectionStep, wide: true);
-        int scaleBits = size switch { 1 => 0, 2 => 1, _ => 2 };
-        _emit.Rex(false, register, Host.Scratch, register, force: false);
-        _emit.Bytes(0x8D, (byte)(0x04 | (register << 3)),
-            (byte)((scaleBits << 6) | ((Host.Scratch & 7) << 3) | register));
-    }
-
-    /// <summary>r8d += base of FS or GS; other segments are flat here.</summary>
-    private void EmitSegmentBase(SegmentRegister? segment)
-    {
-        if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
-        {
-            _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32));
-            _emit.Rex(false, Host.Address, Host.Scratch, Host.Address, force: true);
-            _emit.Bytes(0x8D, (byte)(0x04 | ((Host.Address & 7) << 3)),
-                (byte)(((Host.Scratch & 7) << 3) | (Host.Address & 7)));
-        }
     }
 
     /// <summary>MASKMOVQ and MASKMOVDQU store through DS:EDI: EDI is lent to the host address for the one

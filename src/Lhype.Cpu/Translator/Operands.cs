@@ -163,12 +163,7 @@ internal sealed unsafe partial class Translator
             or Register.DI || indexRegister is Register.SI or Register.DI;
         EmitEffectiveAddress(Host.Address, baseRegister, indexRegister, instruction.MemoryIndexScale, displacement,
             address16);
-        if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
-        {
-            _emit.Load(Host.Scratch, Host.State, CpuState.Offset.Segments + ((int)segment * 32));
-            _emit.Rex(false, Host.Address, Host.Scratch, Host.Address, force: true);
-            _emit.Bytes(0x8D, (byte)(0x04 | ((Host.Address & 7) << 3)), (byte)(((Host.Scratch & 7) << 3) | (Host.Address & 7)));
-        }
+        EmitSegmentBase(segment);
     }
 
     /// <summary>LEA in host registers. 16-bit addresses wrap at 64 KiB.</summary>
