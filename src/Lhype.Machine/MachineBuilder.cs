@@ -26,14 +26,15 @@ public static class MachineBuilder
     private const ulong PageBytes = 4096;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as its
-    /// console. Throws LhypeException; nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole console)
+    /// console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port prints.
+    /// Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, console, owned);
+            return Assemble(config, console, serial, owned);
         }
         catch
         {
@@ -65,7 +66,8 @@ public static class MachineBuilder
         return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
     }
 
-    private static BuiltMachine Assemble(MachineConfig config, GuestConsole console, List<IDisposable> owned)
+    private static BuiltMachine Assemble(
+        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -97,7 +99,7 @@ public static class MachineBuilder
         localApic.Attach(machine.Bus);
         router.IoApic.Attach(machine.Bus);
 
-        AddChips(config, console, machine, router, memory);
+        AddChips(config, console, serial, machine, router, memory);
         AddPci(config, console, machine, router, memory, entropy, disks);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
@@ -125,8 +127,8 @@ public static class MachineBuilder
     }
 
     // The chips of a PC at their usual ports.
-    private static void AddChips(MachineConfig config, GuestConsole console, VirtualMachine machine,
-        InterruptRouter router, GuestMemory memory)
+    private static void AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
+        VirtualMachine machine, InterruptRouter router, GuestMemory memory)
     {
         VirtualClock clock = machine.Clock;
         AddressBus bus = machine.Bus;
@@ -136,9 +138,12 @@ public static class MachineBuilder
         new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
         new AcpiPm(clock, router.CreateLine(MemoryMap.AcpiIrq), machine.PowerOff, machine.RequestReset).Attach(bus);
 
-        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), console.Print);
+        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it is told.
+        bool isConsole = config.Console != MachineConfig.Stdio;
+        GuestConsole? printsTo = isConsole ? console : serialConsole;
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => printsTo?.Print(value));
         serial.Attach(bus, MemoryMap.Com1Port);
-        if (config.Console != MachineConfig.Stdio)
+        if (isConsole)
         {
             console.Connect(machine, serial.Receive);
             serial.RoomAvailable = console.Feed;

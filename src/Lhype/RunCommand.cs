@@ -44,6 +44,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     private readonly Messages _messages;
     private readonly bool _first;
     private readonly ConsoleSession _console;
+    private readonly ConsoleSession? _serial;                   // beside a virtio console
     private readonly BuiltMachine _built;
     private readonly ManualResetEventSlim _ended = new();       // the vCPU's thread is through
     private readonly ManualResetEventSlim _finished = new();    // and the console's output written
@@ -59,13 +60,19 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         _config = config;
         _messages = messages;
         _first = first;
-        _console = new ConsoleSession(config.Serial, messages, error => End(MachineExitKind.HostError, error));
+        bool hasVirtioConsole = config.Console == MachineConfig.Stdio;
+        Action<string> failed = error => End(MachineExitKind.HostError, error);
+        _console = new ConsoleSession(hasVirtioConsole ? MachineConfig.Stdio : config.Serial, messages, failed);
         try
         {
-            _built = MachineBuilder.Build(config, _console.Console);
+            // Both on one terminal is one console.
+            bool shared = config.Serial == MachineConfig.Stdio;
+            _serial = hasVirtioConsole && !shared ? new ConsoleSession(config.Serial, messages, failed) : null;
+            _built = MachineBuilder.Build(config, _console.Console, shared ? _console.Console : _serial?.Console);
         }
         catch
         {
+            _serial?.Dispose();
             _console.Dispose();
             throw;
         }
@@ -117,6 +124,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     internal void Report(MachineExit exit)
     {
         _console.Dispose();
+        _serial?.Dispose();
         _finished.Set();
         string text = RunReport.Describe(exit, _registers, _console.Console.LastLine);
         if (text.Length != 0)
@@ -169,6 +177,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     public void Dispose()
     {
         _console.Dispose();
+        _serial?.Dispose();
         _finished.Set();
         if (_threadGone)
         {
@@ -217,6 +226,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         if (!_finished.Wait(OutputPatience))
         {
             _console.Abandon();
+            _serial?.Abandon();
         }
 
         _ended.Wait(StopPatience);

@@ -32,6 +32,7 @@ public sealed class VirtioConsole : VirtioDevice
     private readonly byte[] _pending = new byte[PendingBytes];
     private int _pendingStart;
     private int _pendingCount;
+    private bool _refused;
 
     /// <summary>Makes a console of <paramref name="columns"/> by <paramref name="rows"/> characters that
     /// prints to
@@ -65,13 +66,21 @@ public sealed class VirtioConsole : VirtioDevice
     /// <see cref="RoomAvailable"/>.</summary>
     public int Receive(ReadOnlySpan<byte> bytes)
     {
-        int taken = Math.Min(bytes.Length, Room);
-        for (int i = 0; i < taken; i++)
+        // Each round hands on what it can, which may make room for more. RoomAvailable is not called meanwhile.
+        _refused = false;
+        int taken = 0;
+        for (int count = 1; count > 0 && taken < bytes.Length;)
         {
-            _pending[(_pendingStart + _pendingCount++) % PendingBytes] = bytes[i];
+            count = Math.Min(bytes.Length - taken, Room);
+            for (int i = 0; i < count; i++)
+            {
+                _pending[(_pendingStart + _pendingCount++) % PendingBytes] = bytes[taken++];
+            }
+
+            Notify(ReceiveQueue);
         }
 
-        Notify(ReceiveQueue);
+        _refused = taken < bytes.Length;
         return taken;
     }
 
@@ -172,8 +181,9 @@ public sealed class VirtioConsole : VirtioDevice
         while (_pendingCount > 0 && !queue.ResumeNotifications());
 
         queue.Signal();
-        if (_pendingCount == 0)
+        if (_refused && Room > 0)
         {
+            _refused = false;
             RoomAvailable?.Invoke();
         }
     }

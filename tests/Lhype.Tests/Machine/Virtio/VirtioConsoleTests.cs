@@ -81,6 +81,36 @@ public sealed class VirtioConsoleTests
     }
 
     [Fact]
+    public void RoomIsNotAnnouncedWhileInputIsGiven()
+    {
+        DriverQueue input = _driver.Start()[0];
+        ulong pages = _driver.AllocatePage(2);
+        for (int i = 0; i < 40; i++)
+        {
+            input.Add(new DriverBuffer(pages + (128 * (ulong)i), 128, true));
+        }
+
+        bool giving = false;
+        int calls = 0;
+        Console.RoomAvailable = () =>
+        {
+            Assert.False(giving);
+            calls++;
+        };
+        giving = true;
+        Assert.Equal(1, Console.Receive("a"u8));
+        Assert.Equal(4992 + 4096, Console.Receive(new byte[20000]));
+        giving = false;
+        Assert.Equal(0, calls);
+        input.Add(new DriverBuffer(pages, 1, true));
+        input.Notify();
+        Assert.Equal(1, calls);
+        input.Add(new DriverBuffer(pages, 1, true));
+        input.Notify();
+        Assert.Equal(1, calls);
+    }
+
+    [Fact]
     public void SizeIsShownAndItsChangeAnnounced()
     {
         _driver.Start();
