@@ -88,6 +88,8 @@ internal sealed class InstructionClasses
                 return plain && instruction.Op0Kind == OpKind.NearBranch32 && instruction.Code is Code.Jecxz_rel8_32
                     or Code.Loop_rel8_32_ECX or Code.Loope_rel8_32_ECX or Code.Loopne_rel8_32_ECX
                     ? InstructionKind.Special : InstructionKind.Trap;
+            case Mnemonic.Jcxz:
+                return InstructionKind.Trap;
             case Mnemonic.Push:
                 return plain && IsStack32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Pop:

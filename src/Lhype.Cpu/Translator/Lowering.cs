@@ -380,7 +380,8 @@ internal sealed unsafe partial class Translator
     {
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool segmented = NeedsSegmentCheck(segment, write: true);
-        _emit.Move(Host.Address, Host.Rdi);
+        EmitEffectiveAddress(Host.Address, Register.EDI, Register.None, 1, 0,
+            address16: instruction.Op0Kind == OpKind.MemorySegDI);
         EmitSegmentBase(segmented ? null : segment);
         int size = instruction.Mnemonic == Mnemonic.Maskmovq ? 8 : 16;
         BeginAccess(instruction, size, read: true, write: true, segmented, segment);
