@@ -41,6 +41,20 @@ internal sealed class ByteRing
 
     public void Clear() => Count = 0;
 
+    /// <summary>Puts this queue's bytes in front of another's, as far as they fit, and empties this one.</summary>
+    public void ReturnTo(ByteRing source)
+    {
+        while (Count != 0 && source.Count != source._bytes.Length)
+        {
+            Count--;
+            source._first = (source._first + source._bytes.Length - 1) % source._bytes.Length;
+            source._bytes[source._first] = _bytes[(_first + Count) % _bytes.Length];
+            source.Count++;
+        }
+
+        Count = 0;
+    }
+
     public void Save(BinaryWriter writer)
     {
         writer.Write(Count);

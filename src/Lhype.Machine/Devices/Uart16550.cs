@@ -74,9 +74,9 @@ public sealed class Uart16550 : IPortDevice, ISaveable
 
     private bool Loopback => (_mcr & McrLoop) != 0;
 
-    // The terminal may send while the driver has RTS up or receive interrupts on; bytes typed before the guest's
-    // driver is ready are kept instead of being lost in the FIFO reset of its start-up.
-    private bool GuestListens => (_mcr & McrRts) != 0 || (_ier & IerReceived) != 0;
+    // The terminal may send while the driver has RTS up, or takes receive interrupts. Bytes typed before that are
+    // kept instead of being lost when the driver probes the chip, which flips interrupt enables.
+    private bool GuestListens => (_mcr & McrRts) != 0 || ((_mcr & McrOut2) != 0 && (_ier & IerReceived) != 0);
 
     private byte LineStatus => (byte)(LsrTransmitEmpty | _lsrErrors | (_fifo.Count != 0 ? LsrDataReady : 0));
 
@@ -86,7 +86,7 @@ public sealed class Uart16550 : IPortDevice, ISaveable
     /// <summary>Master reset: registers as after power-on; bytes waiting from the terminal are kept.</summary>
     public void Reset()
     {
-        _fifo.Clear();
+        ClearReceiveFifo();
         _ier = 0;
         _fcr = 0;
         _lcr = 0;
@@ -261,7 +261,7 @@ public sealed class Uart16550 : IPortDevice, ISaveable
         bool toggled = ((value ^ _fcr) & 1) != 0;
         if (toggled || (value & 0x03) == 0x03)
         {
-            _fifo.Clear();
+            ClearReceiveFifo();
         }
 
         if ((value & 0x05) == 0x05)
@@ -354,6 +354,21 @@ public sealed class Uart16550 : IPortDevice, ISaveable
     {
         Feed();
         UpdateIrq();
+    }
+
+    // A driver empties the FIFO when it starts, to be rid of noise. Bytes typed ahead are no noise: they go back to the
+    // queue and come again a little later.
+    private void ClearReceiveFifo()
+    {
+        if (Loopback)
+        {
+            _fifo.Clear();
+        }
+        else if (_fifo.Count != 0)
+        {
+            _fifo.ReturnTo(_queue);
+            _nextBurstNs = _clock.NowNs + BurstNs;
+        }
     }
 
     // Moves waiting bytes into the FIFO, one FIFO full per burst time.

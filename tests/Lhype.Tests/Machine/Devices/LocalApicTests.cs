@@ -146,13 +146,13 @@ public sealed class LocalApicTests
         int fired = 0;
         for (int i = 0; i < 16; i++)
         {
-            _time.Advance(640_000);
+            AdvanceCounts(16_000);
             fired += _apic.Acknowledge() == 0x30 ? 1 : 0;
             Eoi();
         }
 
         Assert.Equal(16, fired);
-        _time.Advance(160_000);
+        AdvanceCounts(4000);
         Assert.Equal(750u, Read(0x390));
     }
 
@@ -162,13 +162,13 @@ public sealed class LocalApicTests
         Write(0x3E0, 0xB);
         Write(0x320, 0x30);
         Write(0x380, 5000);
-        _time.Advance(199_999);
+        AdvanceCounts(4999);
         Assert.Equal(1u, Read(0x390));
         Assert.False(_apic.InterruptReady);
-        _time.Advance(1);
+        AdvanceCounts(1);
         Assert.Equal(0x30, _apic.Acknowledge());
         Eoi();
-        _time.Advance(10_000_000);
+        AdvanceCounts(100_000);
         Assert.False(_apic.InterruptReady);
         Assert.Equal(0u, Read(0x390));
     }
@@ -179,9 +179,9 @@ public sealed class LocalApicTests
         Write(0x3E0, 0xB);
         Write(0x320, 0x10030);
         Write(0x380, 5000);
-        _time.Advance(40_000);
+        AdvanceCounts(1000);
         Assert.Equal(4000u, Read(0x390));
-        _time.Advance(1_000_000);
+        AdvanceCounts(10_000);
         Assert.False(_apic.InterruptReady);
     }
 
@@ -252,9 +252,11 @@ public sealed class LocalApicTests
         StateCopy.Transfer(_apic, copy);
         Assert.Equal(0x41, copy.Acknowledge());
         copy.WriteMmio(0xB0, 4, 0);
-        _time.Advance(200_000);
+        AdvanceCounts(5000);
         Assert.Equal(0x30, copy.Acknowledge());
     }
+
+    private void AdvanceCounts(ulong counts) => _time.Advance(counts * (1_000_000_000 / LocalApic.TimerHz));
 
     private uint Read(uint offset) => (uint)_apic.ReadMmio(offset, 4);
 

@@ -106,10 +106,29 @@ public sealed class Uart16550Tests
     public void BytesTypedBeforeTheDriverStartsAreKept()
     {
         _uart.Receive(0x78);
+        Write(1, 0x0F);
+        Write(1, 0x00);
         Write(2, 0x07);
         Assert.Equal(0u, Read(5) & 1);
         Write(4, 0x0B);
+        _time.Advance(2_000_000);
         Assert.Equal(0x78u, Read(0));
+    }
+
+    [Fact]
+    public void FifoResetEmptiesTheFifoButLosesNoInput()
+    {
+        Write(4, 0x0B);
+        _uart.Receive(0x31);
+        Write(2, 0x01);
+        Assert.Equal(0u, Read(5) & 1);
+        _time.Advance(2_000_000);
+        _uart.Receive(0x32);
+        Write(2, 0x03);
+        Assert.Equal(0u, Read(5) & 1);
+        _time.Advance(2_000_000);
+        Assert.Equal(0x31u, Read(0));
+        Assert.Equal(0x32u, Read(0));
     }
 
     [Fact]
@@ -154,6 +173,7 @@ public sealed class Uart16550Tests
         _uart.RoomAvailable = () => room = true;
         Write(2, 0x01);
         Write(4, 0x0B);
+        _time.Advance(2_000_000);
         Assert.True(room);
         Assert.Equal(16, _uart.Room);
     }
