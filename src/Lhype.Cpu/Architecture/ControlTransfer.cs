@@ -1,6 +1,7 @@
-// Control transfers (SDM vol. 2 and vol. 3, 5.8): near branches with their limit checks, far jumps, calls and returns,
-// call gates with a stack switch, IRET in all its forms, SYSENTER and SYSEXIT. In flat 32-bit code the translator does
-// near branches itself; everything else, and every branch in other modes, comes here. These routines set RIP.
+// Control transfers (SDM vol. 2 and vol. 3, 5.8): near branches with their limit checks, far jumps, calls and
+// returns, call gates with a stack switch, IRET in all its forms, SYSENTER and SYSEXIT. In flat 32-bit code
+// the translator does near branches itself; everything else, and every branch in other modes, comes here.
+// These routines set RIP.
 
 using Iced.Intel;
 
@@ -38,7 +39,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Target of a relative branch. Iced decoded it at address 0, so its value is relative to RIP.</summary>
+    /// <summary>Target of a relative branch. Iced decoded it at address 0, so its value is relative to
+    /// RIP.</summary>
     private uint RelativeTarget(in Instruction instruction) =>
         instruction.Op0Kind == OpKind.NearBranch16
             ? (ushort)(_state->Rip + instruction.NearBranch16)
@@ -54,9 +56,11 @@ public sealed unsafe partial class Processor
                 int branchSize = instruction.Op0Kind == OpKind.NearBranch16 ? 2 : 4;
                 return TryTransferNear(RelativeTarget(instruction), branchSize, nextIp, call);
             case OpKind.FarBranch16:
-                return TryTransferFar(instruction.FarBranchSelector, instruction.FarBranch16, 2, nextIp, call);
+                uint narrow = instruction.FarBranch16;
+                return TryTransferFar(instruction.FarBranchSelector, narrow, 2, nextIp, call);
             case OpKind.FarBranch32:
-                return TryTransferFar(instruction.FarBranchSelector, instruction.FarBranch32, 4, nextIp, call);
+                uint wide = instruction.FarBranch32;
+                return TryTransferFar(instruction.FarBranchSelector, wide, 4, nextIp, call);
         }
 
         if (instruction.Code is Code.Jmp_m1616 or Code.Call_m1616 or Code.Jmp_m1632 or Code.Call_m1632)
@@ -213,7 +217,8 @@ public sealed unsafe partial class Processor
         return TryMarkAccessed(ref code) && TryEnterCode(ref code, cpl, offset, size, nextIp, call);
     }
 
-    /// <summary>Checks the offset, pushes the return address of a call, and loads CS:RIP at the same CPL.</summary>
+    /// <summary>Checks the offset, pushes the return address of a call, and loads CS:RIP at the same
+    /// CPL.</summary>
     private bool TryEnterCode(ref SegmentCache code, uint cpl, uint target, int size, uint nextIp, bool call)
     {
         if (!IsWithinLimit(ref code, target, 1))
@@ -344,7 +349,8 @@ public sealed unsafe partial class Processor
 
         frame.Add(_state->Segment(SegmentRegister.Cs).Selector);
         frame.Add(nextIp);
-        if (!TryWriteFrame(ref stack, ref pointer, ref frame, size, user: false, SelectorError(stack.Selector)))
+        uint stackError = SelectorError(stack.Selector);
+        if (!TryWriteFrame(ref stack, ref pointer, ref frame, size, user: false, stackError))
         {
             return false;
         }
@@ -404,14 +410,15 @@ public sealed unsafe partial class Processor
         return TryReturn((ushort)selector, target, pointer, size, 0, ResumeOnlyIfNeeded(image, size), mask);
     }
 
-    /// <summary>RF matters only to instruction breakpoints. It is dropped when there are none, so that it need not
-    /// be cleared after every instruction.</summary>
+    /// <summary>RF matters only to instruction breakpoints. It is dropped when there are none, so that it
+    /// need not be cleared after every instruction.</summary>
     private uint ResumeOnlyIfNeeded(uint image, int size) =>
         size == 4 && HasCodeBreakpoints ? image : image & ~EflagsBits.Resume;
 
     /// <summary>
-    /// The common end of RETF and IRET: CS:RIP are popped, <paramref name="pointer"/> is behind them (and behind
-    /// EFLAGS). Returns to the same or an outer ring; sets the EFLAGS bits of <paramref name="flagsMask"/>.
+    /// The common end of RETF and IRET: CS:RIP are popped, <paramref name="pointer"/> is behind them (and
+    /// behind EFLAGS). Returns to the same or an outer ring; sets the EFLAGS bits of <paramref
+    /// name="flagsMask"/>.
     /// </summary>
     private bool TryReturn(uint selector, uint target, uint pointer, int size, uint release, uint flags,
         uint flagsMask)
@@ -445,7 +452,8 @@ public sealed unsafe partial class Processor
         }
 
         pointer += release;
-        if (!TryPop(ref pointer, size, out uint outerPointer) || !TryPop(ref pointer, size, out uint outerStack)
+        if (!TryPop(ref pointer, size, out uint outerPointer)
+            || !TryPop(ref pointer, size, out uint outerStack)
             || !TryPrepareStack((ushort)outerStack, rpl, Vector.GeneralProtection, out SegmentCache stack))
         {
             return false;
@@ -491,7 +499,8 @@ public sealed unsafe partial class Processor
         return TryMarkAccessed(ref code) && (IsWithinLimit(ref code, target, 1) || RaiseProtection());
     }
 
-    /// <summary>IRETD at CPL 0 with VM set in the image: six more words follow EFLAGS (SDM vol. 3, 20.2.5).</summary>
+    /// <summary>IRETD at CPL 0 with VM set in the image: six more words follow EFLAGS (SDM vol. 3,
+    /// 20.2.5).</summary>
     private bool TryReturnToVirtual8086(uint selector, uint target, uint image, uint pointer)
     {
         uint* words = stackalloc uint[6];
@@ -521,7 +530,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>SYSENTER (SDM vol. 2): flat CS and SS at CPL 0 from IA32_SYSENTER_CS, without descriptor reads.</summary>
+    /// <summary>SYSENTER (SDM vol. 2): flat CS and SS at CPL 0 from IA32_SYSENTER_CS, without descriptor
+    /// reads.</summary>
     private bool ExecuteSysenter()
     {
         uint selector = (uint)_state->SysenterCs & 0xFFFC;

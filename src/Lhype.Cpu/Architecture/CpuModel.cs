@@ -1,5 +1,6 @@
-// The CPU models of --cpu: what CPUID shows, and with it what the translator accepts. A feature that is not shown
-// raises #UD, so a guest never depends on something by accident, and moves between hosts that all have it.
+// The CPU models of --cpu: what CPUID shows, and with it what the translator accepts. A feature that is not
+// shown raises #UD, so a guest never depends on something by accident, and moves between hosts that all have
+// it.
 
 using System;
 using System.Collections.Generic;
@@ -19,7 +20,8 @@ public sealed class CpuModel
 {
     // CPUID.1:EDX (SDM vol. 2, table 3-11).
     private const uint Fpu = 1 << 0, De = 1 << 2, Pse = 1 << 3, Tsc = 1 << 4, Msr = 1 << 5, Pae = 1 << 6;
-    private const uint Cx8 = 1 << 8, Apic = 1 << 9, Sep = 1 << 11, Pge = 1 << 13, Cmov = 1 << 15, PatBit = 1 << 16;
+    private const uint Cx8 = 1 << 8, Apic = 1 << 9, Sep = 1 << 11, Pge = 1 << 13, Cmov = 1 << 15;
+    private const uint PatBit = 1 << 16;
     private const uint Pse36 = 1 << 17, Clfsh = 1 << 19, Mmx = 1 << 23, Fxsr = 1 << 24, Sse = 1 << 25;
     private const uint Sse2 = 1 << 26;
     // CPUID.1:ECX.
@@ -50,19 +52,20 @@ public sealed class CpuModel
     }
 
     /// <summary>
-    /// Frequency in Hz of the "crystal" of CPUID leaf 15H, which is also the input clock of the local APIC timer
-    /// (1 GHz here): Linux derives the timer's period from it instead of calibrating.
+    /// Frequency in Hz of the "crystal" of CPUID leaf 15H, which is also the input clock of the local APIC
+    /// timer (1 GHz here): Linux derives the timer's period from it instead of calibrating.
     /// </summary>
     public const uint CrystalHz = 1_000_000_000;
 
     /// <summary>
-    /// The default: an Intel family 6 CPU for today's 32-bit kernels. The signature is that of the in-order Atom of
-    /// 2010, because kernels know that it does not speculate and use no mitigations on it (on Lhype the host kernel
-    /// and the host CPU mitigate); stepping 10 avoids the errata work-around of the first steppings.
+    /// The default: an Intel family 6 CPU for today's 32-bit kernels. The signature is that of the in-order
+    /// Atom of 2010, because kernels know that it does not speculate and use no mitigations on it (on Lhype
+    /// the host kernel and the host CPU mitigate); stepping 10 avoids the errata work-around of the first
+    /// steppings.
     /// </summary>
     public static CpuModel Base { get; } = new("base", "family 6 with SSE2, SSSE3, PAE, NX", 0x106CA, 0x16,
-        Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Clfsh | Mmx | Fxsr | Sse
-            | Sse2,
+        Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Clfsh | Mmx | Fxsr
+            | Sse | Sse2,
         Sse3 | Ssse3 | Cx16 | Popcnt | Deadline | Rdrand | HypervisorBit,
         ExtendedNx, ExtendedPrefetchw);
 
@@ -76,7 +79,8 @@ public sealed class CpuModel
         new("pentium2", "Pentium II", 0x652, 2,
             Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Mmx | Fxsr),
         new("pentium3", "Pentium III", 0x68A, 2,
-            Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Mmx | Fxsr | Sse),
+            Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Mmx | Fxsr
+                | Sse),
     ];
 
     /// <summary>The name given to <c>--cpu</c>.</summary>
@@ -136,12 +140,12 @@ public sealed class CpuModel
     /// <summary>SSE registers exist and FXSAVE saves them.</summary>
     public bool HasSse => Has(Sse);
 
-    /// <summary>IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
-    /// FBSDP_NO, PSDP_NO, GDS_NO, RFDS_NO. False if the model lacks it.</summary>
+    /// <summary>IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
+    /// SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, GDS_NO, RFDS_NO. False if the model lacks it.</summary>
     public bool TryGetArchCapabilities(out ulong value)
     {
-        value = (1UL << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (1 << 13) | (1 << 14) | (1 << 15)
-            | (1 << 26) | (1 << 27);
+        value = (1UL << 0) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (1 << 13) | (1 << 14)
+            | (1 << 15) | (1 << 26) | (1 << 27);
         return _maxLeaf >= 7;
     }
 
@@ -151,14 +155,17 @@ public sealed class CpuModel
 
     private uint Family => (Signature >> 8) & 15;
 
-    /// <summary>The model called <paramref name="name"/>. Throws LhypeException that lists the names.</summary>
+    /// <summary>The model called <paramref name="name"/>. Throws LhypeException that lists the
+    /// names.</summary>
     public static CpuModel Find(string name) =>
         All.FirstOrDefault(model => string.Equals(model.Name, name, StringComparison.OrdinalIgnoreCase))
         ?? throw new LhypeException(
-            $"--cpu: there is no CPU model '{name}'; use one of {string.Join(", ", All.Select(m => m.Name))}.");
+            $"--cpu: there is no CPU model '{name}'; use one of "
+            + $"{string.Join(", ", All.Select(model => model.Name))}.");
 
-    /// <summary>True if the model has the instructions of <paramref name="feature"/>; all others raise #UD. Hint
-    /// encodings (PAUSE, ENDBR, PREFETCHW) are accepted where the CPU they stand for runs them as NOP.</summary>
+    /// <summary>True if the model has the instructions of <paramref name="feature"/>; all others raise #UD.
+    /// Hint encodings (PAUSE, ENDBR, PREFETCHW) are accepted where the CPU they stand for runs them as
+    /// NOP.</summary>
     public bool Accepts(CpuidFeature feature) => feature switch
     {
         CpuidFeature.INTEL8086 or CpuidFeature.INTEL186 or CpuidFeature.INTEL286 or CpuidFeature.INTEL386
@@ -186,8 +193,8 @@ public sealed class CpuModel
         _ => false,
     };
 
-    /// <summary>What CPUID returns for EAX = <paramref name="leaf"/> and ECX = <paramref name="subleaf"/>. Leaves
-    /// beyond the highest basic one return that one's values, as Intel CPUs do.</summary>
+    /// <summary>What CPUID returns for EAX = <paramref name="leaf"/> and ECX = <paramref name="subleaf"/>.
+    /// Leaves beyond the highest basic one return that one's values, as Intel CPUs do.</summary>
     public CpuidResult Query(uint leaf, uint subleaf, ulong tscHz)
     {
         if (leaf >> 28 == 4 && (_ecx1 & HypervisorBit) != 0)
@@ -231,8 +238,9 @@ public sealed class CpuModel
     };
 
     /// <summary>
-    /// TSC = crystal * EBX / EAX. Linux multiplies the crystal in kHz by EBX in 32 bits, so EBX must stay below
-    /// 2^32 / 10^6; the fraction below that bound nearest to the true ratio is off by less than one in a million.
+    /// TSC = crystal * EBX / EAX. Linux multiplies the crystal in kHz by EBX in 32 bits, so EBX must stay
+    /// below 2^32 / 10^6; the fraction below that bound nearest to the true ratio is off by less than one in
+    /// a million.
     /// </summary>
     private static CpuidResult QueryTscRatio(ulong tscHz)
     {
@@ -269,8 +277,9 @@ public sealed class CpuModel
     };
 
     /// <summary>
-    /// The hypervisor leaves: KVM's signature, because stock kernels take the clock frequency from kvm-clock under it
-    /// (features: clock source with old and new MSRs, stable flag, no I/O delay), and the TSC frequency leaf.
+    /// The hypervisor leaves: KVM's signature, because stock kernels take the clock frequency from kvm-clock
+    /// under it (features: clock source with old and new MSRs, stable flag, no I/O delay), and the TSC
+    /// frequency leaf.
     /// </summary>
     private static CpuidResult QueryHypervisor(uint leaf, ulong tscHz) => leaf switch
     {
@@ -285,7 +294,7 @@ public sealed class CpuModel
         Span<byte> bytes = stackalloc byte[16];
         bytes.Clear();
         _ = System.Text.Encoding.ASCII.GetBytes(text, bytes);
-        return new(BitConverter.ToUInt32(bytes), BitConverter.ToUInt32(bytes[4..]), BitConverter.ToUInt32(bytes[8..]),
-            BitConverter.ToUInt32(bytes[12..]));
+        return new(BitConverter.ToUInt32(bytes), BitConverter.ToUInt32(bytes[4..]),
+            BitConverter.ToUInt32(bytes[8..]), BitConverter.ToUInt32(bytes[12..]));
     }
 }

@@ -1,6 +1,6 @@
-// Debug registers and debug exceptions (SDM vol. 3, chapter 17): single step, instruction breakpoints, MOV to and from
-// DR0-DR7. The run loop executes one instruction at a time while TF is set or an instruction breakpoint is enabled,
-// and asks here before and after each.
+// Debug registers and debug exceptions (SDM vol. 3, chapter 17): single step, instruction breakpoints, MOV to
+// and from DR0-DR7. The run loop executes one instruction at a time while TF is set or an instruction
+// breakpoint is enabled, and asks here before and after each.
 
 using Iced.Intel;
 
@@ -24,8 +24,8 @@ public sealed unsafe partial class Processor
     /// <summary>L0, L1, L2, L3 and LE: cleared by a task switch.</summary>
     private const ulong DebugControlLocal = 0x155;
 
-    /// <summary>The #DB recorded last is a fault whose saved RF is 1 (general detect). A trap and an instruction
-    /// breakpoint save RF as it is (SDM vol. 3, 17.3.1.1).</summary>
+    /// <summary>The #DB recorded last is a fault whose saved RF is 1 (general detect). A trap and an
+    /// instruction breakpoint save RF as it is (SDM vol. 3, 17.3.1.1).</summary>
     private bool _debugIsFault;
 
     /// <summary>True if DR7 enables any instruction breakpoint.</summary>
@@ -52,8 +52,8 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>
-    /// Before an instruction runs in single-step mode: true if an instruction breakpoint matches CS:RIP. #DB is then
-    /// recorded; deliver it with <see cref="DeliverException"/>. EFLAGS.RF suppresses the match once.
+    /// Before an instruction runs in single-step mode: true if an instruction breakpoint matches CS:RIP. #DB
+    /// is then recorded; deliver it with <see cref="DeliverException"/>. EFLAGS.RF suppresses the match once.
     /// </summary>
     public bool CodeBreakpointHit()
     {
@@ -92,7 +92,8 @@ public sealed unsafe partial class Processor
     /// False: triple fault.</summary>
     public bool DeliverDebugTrap() => DeliverDebugTrap(DebugStatusStep);
 
-    /// <summary>Delivers a trap-class #DB with the given DR6 bits (BS, or B0-B3 of data breakpoints).</summary>
+    /// <summary>Delivers a trap-class #DB with the given DR6 bits (BS, or B0-B3 of data
+    /// breakpoints).</summary>
     public bool DeliverDebugTrap(ulong status)
     {
         _ = RecordDebug(status, fault: false);
@@ -102,7 +103,8 @@ public sealed unsafe partial class Processor
     private static bool IsCodeBreakpoint(ulong control, int index) =>
         ((control >> (index * 2)) & 3) != 0 && ((control >> (16 + (index * 4))) & 3) == 0;
 
-    /// <summary>Records #DB and its cause in DR6; B0-B3 are replaced, BS, BT and BD accumulate until cleared.</summary>
+    /// <summary>Records #DB and its cause in DR6; B0-B3 are replaced, BS, BT and BD accumulate until
+    /// cleared.</summary>
     private bool RecordDebug(ulong status, bool fault)
     {
         _debugIsFault = fault;

@@ -1,6 +1,6 @@
-// Decimal adjustment (SDM vol. 1, 7.3.5): DAA, DAS, AAA, AAS, AAM, AAD, and the small instructions that have no 64-bit
-// encoding or an implicit memory operand: SALC, XLAT, BOUND. Flags that the SDM leaves undefined are set as AMD CPUs set
-// them; the snippets of tests/asm compare them with the host.
+// Decimal adjustment (SDM vol. 1, 7.3.5): DAA, DAS, AAA, AAS, AAM, AAD, and the small instructions that have
+// no 64-bit encoding or an implicit memory operand: SALC, XLAT, BOUND. Flags that the SDM leaves undefined
+// are set as AMD CPUs set them; the snippets of tests/asm compare them with the host.
 
 using Iced.Intel;
 
@@ -34,8 +34,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>AAA and AAS. SF, ZF, PF and OF, undefined, are those of the 16-bit addition or subtraction of 106H,
-    /// before the upper half of AL is cleared.</summary>
+    /// <summary>AAA and AAS. SF, ZF, PF and OF, undefined, are those of the 16-bit addition or subtraction of
+    /// 106H, before the upper half of AL is cleared.</summary>
     private bool ExecuteAsciiAdjust(bool subtract)
     {
         uint old = (ushort)_state->Gpr[Eax];
@@ -50,7 +50,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>AAM: AH and AL become quotient and remainder of AL by the immediate; zero raises #DE.</summary>
+    /// <summary>AAM: AH and AL become quotient and remainder of AL by the immediate; zero raises
+    /// #DE.</summary>
     private bool ExecuteAsciiMultiply(uint divisor)
     {
         if (divisor == 0)

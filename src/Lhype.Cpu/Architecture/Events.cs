@@ -1,7 +1,7 @@
-// Delivery of interrupts and exceptions (SDM vol. 3, chapter 6): through the interrupt vector table in real mode,
-// through gates with a stack switch in protected mode, out of virtual-8086 mode, and through task gates. The vCPU's
-// run loop calls DeliverException after an instruction faulted, DeliverInterrupt when the interrupt controller has a
-// vector, and DeliverDebugTrap after an instruction ran with TF set.
+// Delivery of interrupts and exceptions (SDM vol. 3, chapter 6): through the interrupt vector table in real
+// mode, through gates with a stack switch in protected mode, out of virtual-8086 mode, and through task
+// gates. The vCPU's run loop calls DeliverException after an instruction faulted, DeliverInterrupt when the
+// interrupt controller has a vector, and DeliverDebugTrap after an instruction ran with TF set.
 
 namespace Lhype.Cpu.Architecture;
 
@@ -29,13 +29,13 @@ public sealed unsafe partial class Processor
     private const uint GateTrap32 = 15;
 
     /// <summary>
-    /// Delivers the fault recorded in the state for the instruction at RIP. Faults met on the way follow SDM vol. 3,
-    /// table 6-5. False: triple fault, the processor shuts down.
+    /// Delivers the fault recorded in the state for the instruction at RIP. Faults met on the way follow SDM
+    /// vol. 3, table 6-5. False: triple fault, the processor shuts down.
     /// </summary>
     public bool DeliverException()
     {
-        // A chain of benign faults cannot be endless: each turn ends in delivery, #DF or shutdown, because a fault
-        // met while delivering is contributory or a page fault.
+        // A chain of benign faults cannot be endless: each turn ends in delivery, #DF or shutdown, because a
+        // fault met while delivering is contributory or a page fault.
         uint first = _state->FaultVector;
         while (true)
         {
@@ -86,7 +86,8 @@ public sealed unsafe partial class Processor
     /// <summary>Delivers a non-maskable interrupt. False: triple fault.</summary>
     public bool DeliverNmi() => DeliverInterrupt((int)Vector.Nmi);
 
-    /// <summary>#DE, #TS, #NP, #SS and #GP: a second one while the first is delivered makes a double fault.</summary>
+    /// <summary>#DE, #TS, #NP, #SS and #GP: a second one while the first is delivered makes a double
+    /// fault.</summary>
     private static bool IsContributory(uint vector) =>
         vector == Vector.DivideError || vector is >= Vector.InvalidTss and <= Vector.GeneralProtection;
 
@@ -120,8 +121,8 @@ public sealed unsafe partial class Processor
         return false;
     }
 
-    /// <summary>Delivers one event with RIP as the saved instruction pointer. False: another fault is recorded, and
-    /// nothing else has changed.</summary>
+    /// <summary>Delivers one event with RIP as the saved instruction pointer. False: another fault is
+    /// recorded, and nothing else has changed.</summary>
     private bool TryDeliver(uint vector, EventKind kind, bool hasError, uint error)
     {
         bool done;
@@ -144,7 +145,8 @@ public sealed unsafe partial class Processor
         return done;
     }
 
-    /// <summary>Real mode: FLAGS, CS and IP are pushed as words; the vector table is at IDTR (SDM 20.1.4).</summary>
+    /// <summary>Real mode: FLAGS, CS and IP are pushed as words; the vector table is at IDTR (SDM
+    /// 20.1.4).</summary>
     private bool TryDeliverReal(uint vector)
     {
         if ((vector * 4) + 3 > _state->IdtLimit)
@@ -284,7 +286,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>What an inner handler's stack receives first: in virtual-8086 mode also the data segments.</summary>
+    /// <summary>What an inner handler's stack receives first: in virtual-8086 mode also the data
+    /// segments.</summary>
     private void AddOuterStack(ref PushFrame frame)
     {
         if (IsVirtual8086)
@@ -299,8 +302,8 @@ public sealed unsafe partial class Processor
         frame.Add(Gpr32(Esp));
     }
 
-    private void CommitHandler(ref SegmentCache code, ref SegmentCache stack, uint pointer, bool inner, uint target,
-        bool clearInterrupt)
+    private void CommitHandler(ref SegmentCache code, ref SegmentCache stack, uint pointer, bool inner,
+        uint target, bool clearInterrupt)
     {
         if (IsVirtual8086)
         {
@@ -321,7 +324,8 @@ public sealed unsafe partial class Processor
         SetStackPointer(pointer);
     }
 
-    /// <summary>SS and ESP for <paramref name="cpl"/> from the current TSS, 16 or 32-bit (SDM vol. 3, 7.2.1).</summary>
+    /// <summary>SS and ESP for <paramref name="cpl"/> from the current TSS, 16 or 32-bit (SDM vol. 3,
+    /// 7.2.1).</summary>
     private bool TryReadInnerStack(uint cpl, out SegmentCache stack, out uint pointer)
     {
         stack = default;

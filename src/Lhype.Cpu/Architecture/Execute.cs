@@ -1,6 +1,6 @@
-// The one dispatch switch: from a decoded instruction to the routine of the SDM section that defines it. Called by the
-// translator's trap exit for every instruction it does not emit: privileged ones always, and in segmented, 16-bit,
-// real and virtual-8086 code also all control transfers, stack and string instructions.
+// The one dispatch switch: from a decoded instruction to the routine of the SDM section that defines it.
+// Called by the translator's trap exit for every instruction it does not emit: privileged ones always, and in
+// segmented, 16-bit, real and virtual-8086 code also all control transfers, stack and string instructions.
 
 using Iced.Intel;
 
@@ -9,10 +9,10 @@ namespace Lhype.Cpu.Architecture;
 public sealed unsafe partial class Processor
 {
     /// <summary>
-    /// Executes <paramref name="instruction"/>, which was decoded at CS:RIP with an instruction pointer of 0. On
-    /// <see cref="Outcome.Done"/> and <see cref="Outcome.Halt"/> RIP holds the next instruction's offset. On
-    /// <see cref="Outcome.Fault"/> a fault is recorded and nothing else has changed (a task switch excepted, see
-    /// Tasks). Anything unknown raises #UD.
+    /// Executes <paramref name="instruction"/>, which was decoded at CS:RIP with an instruction pointer of 0.
+    /// On <see cref="Outcome.Done"/> and <see cref="Outcome.Halt"/> RIP holds the next instruction's offset.
+    /// On <see cref="Outcome.Fault"/> a fault is recorded and nothing else has changed (a task switch
+    /// excepted, see Tasks). Anything unknown raises #UD.
     /// </summary>
     public Outcome Execute(in Instruction instruction)
     {
@@ -40,7 +40,8 @@ public sealed unsafe partial class Processor
             case Mnemonic.Jecxz:
                 return Transferred(ExecuteLoop(instruction, next, 4, decrement: false));
             case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
-                return Transferred(ExecuteLoop(instruction, next, LoopCountSize(instruction.Code), decrement: true));
+                int countSize = LoopCountSize(instruction.Code);
+                return Transferred(ExecuteLoop(instruction, next, countSize, decrement: true));
             case Mnemonic.Int:
                 return Transferred(ExecuteSoftwareInterrupt(instruction.Immediate8, next, checkIopl: true));
             case Mnemonic.Int3:
@@ -117,9 +118,9 @@ public sealed unsafe partial class Processor
                 return Completed(ExecuteStoreMachineStatus(instruction), next);
             case Mnemonic.Clts:
                 return Completed(ExecuteClearTaskSwitched(), next);
-            case Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Lar or Mnemonic.Lsl
-                or Mnemonic.Verr or Mnemonic.Verw or Mnemonic.Arpl:
-                return Completed(UsesDescriptors ? ExecuteDescriptorInstruction(instruction) : RaiseUndefined(), next);
+            case Mnemonic.Lldt or Mnemonic.Ltr or Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Lar
+                or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw or Mnemonic.Arpl:
+                return Completed(ExecuteDescriptorInstruction(instruction), next);
             case Mnemonic.Cli:
                 return Completed(ExecuteSetInterruptFlag(enable: false), next);
             case Mnemonic.Sti:
@@ -152,7 +153,8 @@ public sealed unsafe partial class Processor
                 return Completed(ExecuteBound(instruction), next);
 
             case Mnemonic.INVALID:
-                // The decoder gives up at the 15th byte: an instruction that long raises #GP (SDM vol. 3, 6.15).
+                // The decoder gives up at the 15th byte: an instruction that long raises #GP (SDM vol. 3,
+                // 6.15).
                 return Completed(instruction.Length < 15 ? RaiseUndefined() : RaiseProtection(), next);
 
             default:
@@ -209,9 +211,11 @@ public sealed unsafe partial class Processor
                 bool narrowStore = instruction.Code is Code.Fnstenv_m14byte or Code.Fstenv_m14byte;
                 return ExecuteStoreEnvironment(instruction, narrowStore, registers: false);
             case Mnemonic.Frstor:
-                return ExecuteLoadEnvironment(instruction, instruction.Code == Code.Frstor_m94byte, registers: true);
+                bool narrowRestore = instruction.Code == Code.Frstor_m94byte;
+                return ExecuteLoadEnvironment(instruction, narrowRestore, registers: true);
             case Mnemonic.Fldenv:
-                return ExecuteLoadEnvironment(instruction, instruction.Code == Code.Fldenv_m14byte, registers: false);
+                bool narrowLoad = instruction.Code == Code.Fldenv_m14byte;
+                return ExecuteLoadEnvironment(instruction, narrowLoad, registers: false);
             case Mnemonic.Ldmxcsr:
                 return ExecuteMxcsr(instruction, store: false);
             case Mnemonic.Stmxcsr:
@@ -223,7 +227,8 @@ public sealed unsafe partial class Processor
         }
     }
 
-    /// <summary>Tells string instructions (MOVSD, CMPSD) from the SSE instructions of the same name.</summary>
+    /// <summary>Tells string instructions (MOVSD, CMPSD) from the SSE instructions of the same
+    /// name.</summary>
     private static bool TryStringOperation(Code code, out StringOperation operation, out int size)
     {
         (operation, size) = code switch
@@ -319,6 +324,11 @@ public sealed unsafe partial class Processor
     /// <summary>The instructions that exist only where selectors name descriptors.</summary>
     private bool ExecuteDescriptorInstruction(in Instruction instruction)
     {
+        if (!UsesDescriptors)
+        {
+            return RaiseUndefined();
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Sldt:

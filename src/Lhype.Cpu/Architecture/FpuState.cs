@@ -1,9 +1,9 @@
-// State of the x87 FPU and of SSE (SDM vol. 1, 8.1 and 10.5): FXSAVE, FXRSTOR, FNSAVE, FRSTOR, FNSTENV, FLDENV, LDMXCSR,
-// STMXCSR, and the faults of floating-point instructions that CR0 and CR4 disable. x87 registers are live in the host
-// CPU while C# runs; XMM registers and MXCSR are in the state.
+// State of the x87 FPU and of SSE (SDM vol. 1, 8.1 and 10.5): FXSAVE, FXRSTOR, FNSAVE, FRSTOR, FNSTENV,
+// FLDENV, LDMXCSR, STMXCSR, and the faults of floating-point instructions that CR0 and CR4 disable. x87
+// registers are live in the host CPU while C# runs; XMM registers and MXCSR are in the state.
 //
-// The instruction and data pointers (FIP, FCS, FDP, FDS, FOP) always read as 0: the host records host addresses
-// there, which a guest must not see. CPUs with the ZERO_FCS_FDS bit behave much the same.
+// The instruction and data pointers (FIP, FCS, FDP, FDS, FOP) always read as 0: the host records host
+// addresses there, which a guest must not see. CPUs with the ZERO_FCS_FDS bit behave much the same.
 
 using System;
 using Iced.Intel;
@@ -50,8 +50,8 @@ public sealed unsafe partial class Processor
         }
     }
 
-    /// <summary>Instructions that come here because CR0.EM, CR0.TS or CR4.OSFXSR disable their unit, and the few
-    /// of their features' instructions that need no unit. Everything else is #UD.</summary>
+    /// <summary>Instructions that come here because CR0.EM, CR0.TS or CR4.OSFXSR disable their unit, and the
+    /// few of their features' instructions that need no unit. Everything else is #UD.</summary>
     private bool ExecuteDisabled(in Instruction instruction)
     {
         bool x87 = false, mmx = false, sse = false;
@@ -59,7 +59,8 @@ public sealed unsafe partial class Processor
         {
             x87 |= feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387;
             mmx |= feature == CpuidFeature.MMX;
-            sse |= feature is CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3 or CpuidFeature.SSSE3;
+            sse |= feature is CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3
+                or CpuidFeature.SSSE3;
         }
 
         switch (instruction.Mnemonic)
@@ -99,8 +100,8 @@ public sealed unsafe partial class Processor
             }
         }
 
-        return mmx && instruction.Mnemonic is not (Mnemonic.Cvtps2pi or Mnemonic.Cvttps2pi or Mnemonic.Cvtpd2pi
-            or Mnemonic.Cvttpd2pi);
+        return mmx && instruction.Mnemonic is not (Mnemonic.Cvtps2pi or Mnemonic.Cvttps2pi
+            or Mnemonic.Cvtpd2pi or Mnemonic.Cvttpd2pi);
     }
 
     /// <summary>FXSAVE: 16-byte aligned, 512 bytes, of which 32-bit code writes the first 288.</summary>
@@ -130,7 +131,8 @@ public sealed unsafe partial class Processor
             *(uint*)(area + FxMxcsr + 4) = _model.MxcsrMask;
         }
 
-        new ReadOnlySpan<byte>(_state->Xmm, FxStored - FxXmm).CopyTo(new Span<byte>(area + FxXmm, FxStored - FxXmm));
+        int bytes = FxStored - FxXmm;
+        new ReadOnlySpan<byte>(_state->Xmm, bytes).CopyTo(new Span<byte>(area + FxXmm, bytes));
         return _memory.TryWriteBytes(linear, area, FxStored, IsUser);
     }
 

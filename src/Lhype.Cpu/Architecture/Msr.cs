@@ -1,6 +1,7 @@
-// Model-specific registers (SDM vol. 4) and the time-stamp counter. The machine is asked first: it owns the APIC base,
-// the TSC deadline and the paravirtual registers. A short list of registers that stock kernels touch without asking
-// CPUID reads as 0 and ignores writes; every other unknown register raises #GP, which kernels probe for.
+// Model-specific registers (SDM vol. 4) and the time-stamp counter. The machine is asked first: it owns the
+// APIC base, the TSC deadline and the paravirtual registers. A short list of registers that stock kernels
+// touch without asking CPUID reads as 0 and ignores writes; every other unknown register raises #GP, which
+// kernels probe for.
 
 namespace Lhype.Cpu.Architecture;
 

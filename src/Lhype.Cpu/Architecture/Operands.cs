@@ -1,5 +1,6 @@
-// Operands of a decoded instruction: registers by Iced number, effective addresses, memory operands. Iced's Register
-// values are laid out in runs (AL.., AX.., EAX.., ES..), so a register is found by subtracting the start of its run.
+// Operands of a decoded instruction: registers by Iced number, effective addresses, memory operands. Iced's
+// Register values are laid out in runs (AL.., AX.., EAX.., ES..), so a register is found by subtracting the
+// start of its run.
 
 using Iced.Intel;
 
@@ -12,7 +13,8 @@ public sealed unsafe partial class Processor
     /// <summary>The low 32 bits of a general register by number.</summary>
     private uint Gpr32(int index) => (uint)_state->Gpr[index];
 
-    /// <summary>Writes the low <paramref name="size"/> bytes of a general register; 4 bytes clear the upper half.</summary>
+    /// <summary>Writes the low <paramref name="size"/> bytes of a general register; 4 bytes clear the upper
+    /// half.</summary>
     private void WriteGpr(int index, int size, uint value)
     {
         byte* slot = (byte*)&_state->Gpr[index];
@@ -103,7 +105,8 @@ public sealed unsafe partial class Processor
     private uint EffectiveAddress(in Instruction instruction) =>
         EffectiveAddress(instruction, Gpr32(Esp));
 
-    /// <summary>The same with another value for ESP: POP to memory computes its address after the increment.</summary>
+    /// <summary>The same with another value for ESP: POP to memory computes its address after the
+    /// increment.</summary>
     private uint EffectiveAddress(in Instruction instruction, uint stackPointer)
     {
         Register baseRegister = instruction.MemoryBase;
@@ -171,8 +174,10 @@ public sealed unsafe partial class Processor
             && _memory.TryWrite(linear, size, value, IsUser);
     }
 
-    /// <summary>Reads a far pointer operand: offset of <paramref name="offsetSize"/> bytes, then a selector.</summary>
-    private bool TryReadFarPointer(in Instruction instruction, int offsetSize, out uint offset, out uint selector)
+    /// <summary>Reads a far pointer operand: offset of <paramref name="offsetSize"/> bytes, then a
+    /// selector.</summary>
+    private bool TryReadFarPointer(in Instruction instruction, int offsetSize, out uint offset,
+        out uint selector)
     {
         offset = 0;
         selector = 0;

@@ -1,5 +1,5 @@
-// Port input and output (SDM vol. 1, chapter 19): the IOPL check, the I/O permission bitmap of the TSS, IN and OUT.
-// The string forms are in StringInstructions.
+// Port input and output (SDM vol. 1, chapter 19): the IOPL check, the I/O permission bitmap of the TSS, IN
+// and OUT. The string forms are in StringInstructions.
 
 using Iced.Intel;
 
@@ -9,8 +9,8 @@ public sealed unsafe partial class Processor
 {
     private const uint TssIoMapField = 0x66;
 
-    /// <summary>Real mode and CPL &lt;= IOPL may touch every port; otherwise, and always in virtual-8086 mode, the
-    /// bits of all bytes accessed must be clear in the bitmap of a 32-bit TSS.</summary>
+    /// <summary>Real mode and CPL &lt;= IOPL may touch every port; otherwise, and always in virtual-8086
+    /// mode, the bits of all bytes accessed must be clear in the bitmap of a 32-bit TSS.</summary>
     private bool TryCheckPort(uint port, int size)
     {
         if (IsRealMode || (!IsVirtual8086 && _state->Cpl <= Iopl))

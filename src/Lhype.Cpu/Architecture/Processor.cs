@@ -1,9 +1,11 @@
-// The privileged and rare half of the x86 architecture in plain C#: whatever emitted code does not do itself ends
-// here, one routine per SDM section, spread over the files of this folder (partial class Processor). Called by the
-// translator's trap exit with a decoded instruction, and by the vCPU's run loop to deliver exceptions and interrupts.
+// The privileged and rare half of the x86 architecture in plain C#: whatever emitted code does not do itself
+// ends here, one routine per SDM section, spread over the files of this folder (partial class Processor).
+// Called by the translator's trap exit with a decoded instruction, and by the vCPU's run loop to deliver
+// exceptions and interrupts.
 //
-// The rule that everything here obeys: check before commit. A routine that returns false has recorded a fault and
-// changed nothing the guest can see (A, D and descriptor-accessed bits excepted), so the instruction can be restarted.
+// The rule that everything here obeys: check before commit. A routine that returns false has recorded a fault
+// and changed nothing the guest can see (A, D and descriptor-accessed bits excepted), so the instruction can
+// be restarted.
 
 using Lhype.Cpu.Mmu;
 using Lhype.Host;
@@ -59,8 +61,8 @@ public sealed unsafe partial class Processor
     private bool RequireRing0() => _state->Cpl == 0 || RaiseProtection();
 
     /// <summary>
-    /// The state after RESET (SDM vol. 3, table 9-1): real mode at F000:FFF0 with the CS base at the top of 4 GiB.
-    /// The TSC starts at 0 and the FPU as FNINIT leaves it with every SSE exception masked.
+    /// The state after RESET (SDM vol. 3, table 9-1): real mode at F000:FFF0 with the CS base at the top of 4
+    /// GiB. The TSC starts at 0 and the FPU as FNINIT leaves it with every SSE exception masked.
     /// </summary>
     public void Reset()
     {
@@ -90,7 +92,8 @@ public sealed unsafe partial class Processor
         _state->Rip = 0xFFF0;
         _state->Eflags = 0;
         _state->Cpl = 0;
-        _state->Cr0 = ControlBits.Cr0CacheDisable | ControlBits.Cr0NotWriteThrough | ControlBits.Cr0ExtensionType;
+        _state->Cr0 = ControlBits.Cr0CacheDisable | ControlBits.Cr0NotWriteThrough
+            | ControlBits.Cr0ExtensionType;
         _state->Cr2 = 0;
         _state->Cr3 = 0;
         _state->Cr4 = 0;
@@ -140,7 +143,8 @@ public sealed unsafe partial class Processor
 
         if (UsesDescriptors)
         {
-            // CS must be readable too, because flat code may read its constants through a CS override unchecked.
+            // CS must be readable too, because flat code may read its constants through a CS override
+            // unchecked.
             const uint codeMask = SegmentCache.UnusableBit | 0x8 | 0x2;
             if (code.Base == 0 && code.Limit == uint.MaxValue && (code.Attributes & codeMask) == 0xA
                 && IsOpenData(SegmentRegister.Ds, flat: true) && IsOpenData(SegmentRegister.Es, flat: true)

@@ -1,6 +1,6 @@
-// Segmentation (SDM vol. 3, chapters 3.4-3.5 and 5): descriptors, loads of segment registers with every check, and
-// the translation of (segment, offset) into a linear address. The translator's emitted code reaches TryLinearize
-// through a thunk for each memory operand in non-flat modes.
+// Segmentation (SDM vol. 3, chapters 3.4-3.5 and 5): descriptors, loads of segment registers with every
+// check, and the translation of (segment, offset) into a linear address. The translator's emitted code
+// reaches TryLinearize through a thunk for each memory operand in non-flat modes.
 
 namespace Lhype.Cpu.Architecture;
 
@@ -21,13 +21,14 @@ public sealed unsafe partial class Processor
     private const uint AttributeSegment = 1 << 4;
     private const uint AttributePresent = 1 << 7;
 
-    /// <summary>1 while an event that is external to the program (an interrupt or an exception) is delivered: the
-    /// EXT bit of error codes that its delivery raises (SDM vol. 3, 6.13).</summary>
+    /// <summary>1 while an event that is external to the program (an interrupt or an exception) is delivered:
+    /// the EXT bit of error codes that its delivery raises (SDM vol. 3, 6.13).</summary>
     private uint _externalEvent;
 
     /// <summary>
-    /// Checks an access of <paramref name="size"/> bytes at <paramref name="offset"/> in <paramref name="register"/>
-    /// (null selector, type, limit) and computes its linear address. False: #GP(0), or #SS(0) for SS, is recorded.
+    /// Checks an access of <paramref name="size"/> bytes at <paramref name="offset"/> in <paramref
+    /// name="register"/> (null selector, type, limit) and computes its linear address. False: #GP(0), or
+    /// #SS(0) for SS, is recorded.
     /// </summary>
     public bool TryLinearize(SegmentRegister register, uint offset, int size, bool write, out ulong linear)
     {
@@ -41,8 +42,8 @@ public sealed unsafe partial class Processor
         return Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
     }
 
-    /// <summary>The checks of SDM vol. 3, 5.3 and 5.5. Types are not checked in real mode, where a register may keep
-    /// what protected mode left in it.</summary>
+    /// <summary>The checks of SDM vol. 3, 5.3 and 5.5. Types are not checked in real mode, where a register
+    /// may keep what protected mode left in it.</summary>
     private bool IsAccessAllowed(ref SegmentCache segment, uint offset, uint size, bool write)
     {
         uint attributes = segment.Attributes;
@@ -77,7 +78,8 @@ public sealed unsafe partial class Processor
         return segment.Limit == uint.MaxValue || (last >= offset && last <= segment.Limit);
     }
 
-    /// <summary>Index and table bits of a selector with the EXT bit: the error code of faults about it.</summary>
+    /// <summary>Index and table bits of a selector with the EXT bit: the error code of faults about
+    /// it.</summary>
     private uint SelectorError(uint selector) => (selector & 0xFFFC) | _externalEvent;
 
     /// <summary>Index and TI bits all zero.</summary>
@@ -129,7 +131,8 @@ public sealed unsafe partial class Processor
         return _memory.TryRead(linear, 8, user: false, out descriptor);
     }
 
-    /// <summary>Sets the accessed bit of a code or data descriptor in its table and in <paramref name="segment"/>.</summary>
+    /// <summary>Sets the accessed bit of a code or data descriptor in its table and in <paramref
+    /// name="segment"/>.</summary>
     private bool TryMarkAccessed(ref SegmentCache segment)
     {
         if ((segment.Attributes & AttributeAccessed) != 0)
@@ -147,8 +150,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Checks a load of DS, ES, FS or GS (SDM vol. 2, MOV) and prepares the new register contents. A task
-    /// switch raises #TS (<paramref name="vector"/>) where an instruction raises #GP.</summary>
+    /// <summary>Checks a load of DS, ES, FS or GS (SDM vol. 2, MOV) and prepares the new register contents. A
+    /// task switch raises #TS (<paramref name="vector"/>) where an instruction raises #GP.</summary>
     private bool TryPrepareData(uint selector, uint vector, out SegmentCache segment)
     {
         if (IsNull(selector))
@@ -164,7 +167,8 @@ public sealed unsafe partial class Processor
         }
 
         segment = Unpack(descriptor, selector);
-        if (!IsReadableSegment(segment.Attributes) || !IsDataPrivilegeOk(ref segment, selector & 3, _state->Cpl))
+        if (!IsReadableSegment(segment.Attributes)
+            || !IsDataPrivilegeOk(ref segment, selector & 3, _state->Cpl))
         {
             return Raise(vector, SelectorError(selector));
         }
@@ -188,8 +192,9 @@ public sealed unsafe partial class Processor
         || (segment.Dpl >= rpl && segment.Dpl >= cpl);
 
     /// <summary>
-    /// Checks a load of SS for privilege level <paramref name="cpl"/>. <paramref name="vector"/> is the exception for
-    /// everything except a segment that is not present: #GP for instructions, #TS for stacks taken from a TSS.
+    /// Checks a load of SS for privilege level <paramref name="cpl"/>. <paramref name="vector"/> is the
+    /// exception for everything except a segment that is not present: #GP for instructions, #TS for stacks
+    /// taken from a TSS.
     /// </summary>
     private bool TryPrepareStack(uint selector, uint cpl, uint vector, out SegmentCache segment)
     {
@@ -235,8 +240,8 @@ public sealed unsafe partial class Processor
             : TryPrepareData(selector, Vector.GeneralProtection, out segment);
     }
 
-    /// <summary>What a load leaves in a register in real mode (only the base changes: limit and attributes may be
-    /// those of a protected-mode segment) and in virtual-8086 mode.</summary>
+    /// <summary>What a load leaves in a register in real mode (only the base changes: limit and attributes
+    /// may be those of a protected-mode segment) and in virtual-8086 mode.</summary>
     private SegmentCache RealSegment(SegmentRegister register, uint selector)
     {
         if (IsVirtual8086)
@@ -260,7 +265,8 @@ public sealed unsafe partial class Processor
         Attributes = Virtual8086Attributes,
     };
 
-    /// <summary>MOV or POP to a segment register: check, then load. SS holds interrupts off for one instruction.</summary>
+    /// <summary>MOV or POP to a segment register: check, then load. SS holds interrupts off for one
+    /// instruction.</summary>
     private bool TryLoadSegment(SegmentRegister register, uint selector)
     {
         if (!TryPrepareSegment(register, selector, out SegmentCache segment))
@@ -281,7 +287,8 @@ public sealed unsafe partial class Processor
         }
     }
 
-    /// <summary>After a return to an outer ring, registers it may not use hold null (SDM vol. 2, RET).</summary>
+    /// <summary>After a return to an outer ring, registers it may not use hold null (SDM vol. 2,
+    /// RET).</summary>
     private void DropPrivilegedSegments()
     {
         for (int i = 0; i < 6; i++)

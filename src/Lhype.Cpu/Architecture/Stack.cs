@@ -1,5 +1,6 @@
-// Stack instructions (SDM vol. 1, chapter 6; vol. 2, PUSH to ENTER) and the two primitives every control transfer is
-// made of: a cursor that pops without committing ESP, and a frame of values written before ESP moves.
+// Stack instructions (SDM vol. 1, chapter 6; vol. 2, PUSH to ENTER) and the two primitives every control
+// transfer is made of: a cursor that pops without committing ESP, and a frame of values written before ESP
+// moves.
 
 using Iced.Intel;
 
@@ -7,8 +8,8 @@ namespace Lhype.Cpu.Architecture;
 
 public sealed unsafe partial class Processor
 {
-    /// <summary>Values to be pushed by one operation, the first pushed first. The longest is an interrupt from
-    /// virtual-8086 mode with an error code (10); a call gate adds up to 31 parameters.</summary>
+    /// <summary>Values to be pushed by one operation, the first pushed first. The longest is an interrupt
+    /// from virtual-8086 mode with an error code (10); a call gate adds up to 31 parameters.</summary>
     private ref struct PushFrame
     {
         public const int Capacity = 40;
@@ -77,11 +78,12 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>
-    /// Writes <paramref name="frame"/> below <paramref name="pointer"/> in <paramref name="stack"/>, which need not
-    /// be loaded yet. No room raises #SS with <paramref name="stackError"/>. On success the pointer has moved.
+    /// Writes <paramref name="frame"/> below <paramref name="pointer"/> in <paramref name="stack"/>, which
+    /// need not be loaded yet. No room raises #SS with <paramref name="stackError"/>. On success the pointer
+    /// has moved.
     /// </summary>
-    private bool TryWriteFrame(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size, bool user,
-        uint stackError)
+    private bool TryWriteFrame(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size,
+        bool user, uint stackError)
     {
         uint mask = StackMaskOf(ref stack);
         uint total = (uint)(frame.Count * size);
@@ -114,6 +116,8 @@ public sealed unsafe partial class Processor
 
         if (!_memory.TryWriteBytes(linear, image, (int)total, user))
         {
+            // CR2 will name the first push, which is the highest in the page.
+            _state->FaultAddress = linear + total - (uint)size;
             return false;
         }
 
@@ -121,10 +125,11 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>A frame that crosses a page or wraps around the bottom of a 16-bit stack, item by item in the order of
-    /// the pushes: a fault leaves what was written below the stack pointer, as it does on a CPU.</summary>
-    private bool TryWriteItems(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size, bool user,
-        uint stackError)
+    /// <summary>A frame that crosses a page or wraps around the bottom of a 16-bit stack, item by item in the
+    /// order of the pushes: a fault leaves what was written below the stack pointer, as it does on a
+    /// CPU.</summary>
+    private bool TryWriteItems(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size,
+        bool user, uint stackError)
     {
         uint mask = StackMaskOf(ref stack);
         uint offset = pointer;
@@ -153,7 +158,8 @@ public sealed unsafe partial class Processor
         return TryReadOperand(instruction, 0, size, out uint value) && TryPush(value, size);
     }
 
-    /// <summary>POP to a register, segment register or memory. A memory address uses ESP after the increment.</summary>
+    /// <summary>POP to a register, segment register or memory. A memory address uses ESP after the
+    /// increment.</summary>
     private bool ExecutePop(in Instruction instruction)
     {
         int size = instruction.StackPointerIncrement;
@@ -243,7 +249,8 @@ public sealed unsafe partial class Processor
         return TryPush(_state->Eflags & ~(EflagsBits.Resume | EflagsBits.Virtual8086), size);
     }
 
-    /// <summary>POPF and POPFD (SDM vol. 2, table 4-16): IOPL changes only at CPL 0, IF only if CPL &lt;= IOPL.</summary>
+    /// <summary>POPF and POPFD (SDM vol. 2, table 4-16): IOPL changes only at CPL 0, IF only if CPL &lt;=
+    /// IOPL.</summary>
     private bool ExecutePopFlags(int size)
     {
         if (IsVirtual8086 && Iopl < 3)
@@ -270,11 +277,13 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Replaces the EFLAGS bits of <paramref name="mask"/>. Flags the CPU model lacks stay clear.</summary>
+    /// <summary>Replaces the EFLAGS bits of <paramref name="mask"/>. Flags the CPU model lacks stay
+    /// clear.</summary>
     private void SetFlags(uint image, uint mask) =>
         _state->Eflags = ((_state->Eflags & ~mask) | (image & mask)) & _model.EflagsMask;
 
-    /// <summary>ENTER imm16, imm8 (SDM vol. 2): the frame pointers of up to 31 enclosing levels are copied.</summary>
+    /// <summary>ENTER imm16, imm8 (SDM vol. 2): the frame pointers of up to 31 enclosing levels are
+    /// copied.</summary>
     private bool ExecuteEnter(in Instruction instruction)
     {
         int size = instruction.Code == Code.Enterw_imm16_imm8 ? 2 : 4;

@@ -1,7 +1,8 @@
-// String instructions (SDM vol. 2: MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS and the REP prefixes). Each iteration is
-// complete before the next begins, so a fault or an interrupt between two leaves registers that restart the
-// instruction. Runs inside RAM pages are done with the host's own string instructions or a tight loop over host
-// memory; MMIO, pages that hold code, and elements that cross a page go one by one through LinearMemory.
+// String instructions (SDM vol. 2: MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS and the REP prefixes). Each
+// iteration is complete before the next begins, so a fault or an interrupt between two leaves registers that
+// restart the instruction. Runs inside RAM pages are done with the host's own string instructions or a tight
+// loop over host memory; MMIO, pages that hold code, and elements that cross a page go one by one through
+// LinearMemory.
 
 using Iced.Intel;
 
@@ -23,7 +24,8 @@ public sealed unsafe partial class Processor
         Output,
     }
 
-    /// <summary>One string instruction under way; index registers and count are committed after each step.</summary>
+    /// <summary>One string instruction under way; index registers and count are committed after each
+    /// step.</summary>
     private ref struct StringRun
     {
         public StringOperation Operation;
@@ -45,14 +47,15 @@ public sealed unsafe partial class Processor
         public readonly bool Compares => Operation is StringOperation.Scan or StringOperation.Compare;
     }
 
-    /// <summary>Executes a string instruction. RIP becomes <paramref name="next"/>, or stays on the instruction if
-    /// iterations are left.</summary>
+    /// <summary>Executes a string instruction. RIP becomes <paramref name="next"/>, or stays on the
+    /// instruction if iterations are left.</summary>
     private Outcome ExecuteString(in Instruction instruction, StringOperation operation, int size, uint next)
     {
         StringRun run = Prepare(instruction, operation, size);
         uint count = run.Repeat ? Gpr32(Ecx) & run.AddressMask : 1;
         uint port = (ushort)_state->Gpr[Edx];
-        if (count != 0 && operation is StringOperation.Input or StringOperation.Output && !TryCheckPort(port, size))
+        bool usesPort = operation is StringOperation.Input or StringOperation.Output;
+        if (count != 0 && usesPort && !TryCheckPort(port, size))
         {
             return Outcome.Fault;
         }
@@ -137,8 +140,8 @@ public sealed unsafe partial class Processor
         _state->Gpr[register] = (old & ~mask) | ((old + distance) & mask);
     }
 
-    /// <summary>Does at least one and up to <paramref name="wanted"/> iterations. <paramref name="ended"/>: the
-    /// condition of REPE or REPNE came true. False: the first of them faulted.</summary>
+    /// <summary>Does at least one and up to <paramref name="wanted"/> iterations. <paramref name="ended"/>:
+    /// the condition of REPE or REPNE came true. False: the first of them faulted.</summary>
     private bool TryStep(ref StringRun run, uint wanted, out uint done, out bool ended)
     {
         ended = false;
@@ -165,14 +168,16 @@ public sealed unsafe partial class Processor
         int size = run.Size;
         bool user = IsUser;
         ulong source = 0, target = 0, value = 0;
-        if (run.UsesSource && (!TryLinearize(run.Source, Gpr32(Esi) & run.AddressMask, size, write: false, out source)
+        uint sourceOffset = Gpr32(Esi) & run.AddressMask;
+        uint targetOffset = Gpr32(Edi) & run.AddressMask;
+        if (run.UsesSource && (!TryLinearize(run.Source, sourceOffset, size, write: false, out source)
             || !_memory.TryRead(source, size, user, out value)))
         {
             return false;
         }
 
         if (run.UsesDestination
-            && !TryLinearize(SegmentRegister.Es, Gpr32(Edi) & run.AddressMask, size, !run.Compares, out target))
+            && !TryLinearize(SegmentRegister.Es, targetOffset, size, !run.Compares, out target))
         {
             return false;
         }
@@ -207,8 +212,8 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>
-    /// Does a run of elements that lies in one RAM page on each side. False: no such run (nothing done, whatever is
-    /// recorded is void); the single step decides.
+    /// Does a run of elements that lies in one RAM page on each side. False: no such run (nothing done,
+    /// whatever is recorded is void); the single step decides.
     /// </summary>
     private bool TryChunk(ref StringRun run, uint wanted, out uint done, out bool ended)
     {
@@ -217,13 +222,14 @@ public sealed unsafe partial class Processor
         byte* source = null;
         byte* target = null;
         uint count = wanted;
-        if (run.UsesSource && !TryHostRun(ref run, run.Source, Gpr32(Esi), write: false, ref count, out source))
+        if (run.UsesSource
+            && !TryHostRun(ref run, run.Source, Gpr32(Esi), write: false, ref count, out source))
         {
             return false;
         }
 
-        if (run.UsesDestination && !TryHostRun(ref run, SegmentRegister.Es, Gpr32(Edi), !run.Compares, ref count,
-            out target))
+        if (run.UsesDestination
+            && !TryHostRun(ref run, SegmentRegister.Es, Gpr32(Edi), !run.Compares, ref count, out target))
         {
             return false;
         }
@@ -252,8 +258,8 @@ public sealed unsafe partial class Processor
 
     /// <summary>Host address of the first element, and <paramref name="count"/> cut down to the elements that
     /// follow it (in the direction of the run) in its page and before the offset wraps.</summary>
-    private bool TryHostRun(ref StringRun run, SegmentRegister register, uint offset, bool write, ref uint count,
-        out byte* host)
+    private bool TryHostRun(ref StringRun run, SegmentRegister register, uint offset, bool write,
+        ref uint count, out byte* host)
     {
         host = null;
         offset &= run.AddressMask;

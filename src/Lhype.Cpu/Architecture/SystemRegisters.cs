@@ -1,5 +1,6 @@
-// System registers (SDM vol. 3, chapter 2): control registers with their reserved bits and their effects on the TLBs,
-// descriptor-table registers, and the instructions that inspect descriptors (LAR, LSL, VERR, VERW, ARPL).
+// System registers (SDM vol. 3, chapter 2): control registers with their reserved bits and their effects on
+// the TLBs, descriptor-table registers, and the instructions that inspect descriptors (LAR, LSL, VERR, VERW,
+// ARPL).
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -74,7 +75,8 @@ public sealed unsafe partial class Processor
         }
 
         ulong changed = _state->Cr0 ^ value;
-        const ulong pdptes = ControlBits.Cr0Paging | ControlBits.Cr0CacheDisable | ControlBits.Cr0NotWriteThrough;
+        const ulong pdptes = ControlBits.Cr0Paging | ControlBits.Cr0CacheDisable
+            | ControlBits.Cr0NotWriteThrough;
         if ((value & ControlBits.Cr0Paging) != 0 && (changed & pdptes) != 0
             && (_state->Cr4 & ControlBits.Cr4Pae) != 0 && !TryLoadPdptes(_state->Cr3))
         {
@@ -82,7 +84,9 @@ public sealed unsafe partial class Processor
         }
 
         _state->Cr0 = value;
-        if ((changed & (ControlBits.Cr0Paging | ControlBits.Cr0Protection | ControlBits.Cr0WriteProtect)) != 0)
+        const ulong translation = ControlBits.Cr0Paging | ControlBits.Cr0Protection
+            | ControlBits.Cr0WriteProtect;
+        if ((changed & translation) != 0)
         {
             _memory.FlushAll();
         }
@@ -90,8 +94,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Loads CR3; in PAE mode the PDPTEs with it. False (nothing recorded): a PDPTE has reserved bits
-    /// set.</summary>
+    /// <summary>Loads CR3; in PAE mode the PDPTEs with it. False (nothing recorded): a PDPTE has reserved
+    /// bits set.</summary>
     private bool TrySetCr3(ulong value)
     {
         const ulong pae = ControlBits.Cr4Pae;
@@ -221,7 +225,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>SGDT and SIDT store all 32 bits of the base with either operand size, as CPUs since the 386 do.</summary>
+    /// <summary>SGDT and SIDT store all 32 bits of the base with either operand size, as CPUs since the 386
+    /// do.</summary>
     private bool ExecuteStoreTable(in Instruction instruction, uint limit, ulong tableBase)
     {
         ulong image = (limit & 0xFFFF) | ((ulong)(uint)tableBase << 16);
@@ -233,7 +238,8 @@ public sealed unsafe partial class Processor
     private bool ExecuteLoadLdt(uint selector)
     {
         if (!RequireRing0()
-            || !TryPrepareLdt(selector, Vector.GeneralProtection, Vector.SegmentNotPresent, out SegmentCache ldtr))
+            || !TryPrepareLdt(selector, Vector.GeneralProtection, Vector.SegmentNotPresent,
+                out SegmentCache ldtr))
         {
             return false;
         }
@@ -275,7 +281,8 @@ public sealed unsafe partial class Processor
     private bool ExecuteLoadAccessOrLimit(in Instruction instruction, bool limit)
     {
         if (!TryReadOperand(instruction, 1, 2, out uint selector)
-            || !TryInspect(selector & 0xFFFF, out ulong descriptor, out SegmentCache segment, out bool visible))
+            || !TryInspect(selector & 0xFFFF, out ulong descriptor, out SegmentCache segment,
+                out bool visible))
         {
             return false;
         }
@@ -323,7 +330,8 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    /// <summary>Reads a descriptor for inspection. False: a page fault; a selector that names nothing is just not
+    /// <summary>Reads a descriptor for inspection. False: a page fault; a selector that names nothing is just
+    /// not
     /// <paramref name="found"/>.</summary>
     private bool TryInspect(uint selector, out ulong descriptor, out SegmentCache segment, out bool found)
     {

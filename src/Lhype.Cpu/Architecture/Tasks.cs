@@ -1,9 +1,9 @@
-// Hardware task switching (SDM vol. 3, chapter 7): JMP and CALL to a TSS or task gate, events through a task gate
-// (Linux uses one for #DF), IRET with NT set, LTR. 16 and 32-bit task state segments.
+// Hardware task switching (SDM vol. 3, chapter 7): JMP and CALL to a TSS or task gate, events through a task
+// gate (Linux uses one for #DF), IRET with NT set, LTR. 16 and 32-bit task state segments.
 //
-// A task switch has a point of no return: once the new task's registers are loaded, a fault while loading its segment
-// registers belongs to the new task, with the new CS:EIP saved. That is the one place where a false return does not
-// mean that nothing has changed.
+// A task switch has a point of no return: once the new task's registers are loaded, a fault while loading its
+// segment registers belongs to the new task, with the new CS:EIP saved. That is the one place where a false
+// return does not mean that nothing has changed.
 
 using Lhype.Cpu.Mmu;
 
@@ -16,7 +16,8 @@ public sealed unsafe partial class Processor
     private const uint SystemLdt = 2;
     private const uint TssBusy = 2;
 
-    /// <summary>What causes a task switch; decides busy flags, NT and the back link (SDM vol. 3, table 7-2).</summary>
+    /// <summary>What causes a task switch; decides busy flags, NT and the back link (SDM vol. 3, table
+    /// 7-2).</summary>
     private enum TaskSwitchSource
     {
         Jump,
@@ -57,7 +58,8 @@ public sealed unsafe partial class Processor
             : TrySwitchTask(selector, TaskSwitchSource.Return, _state->Eflags, false, 0);
     }
 
-    /// <summary>Switches to the task of TSS <paramref name="selector"/>; RIP is where the old task resumes and
+    /// <summary>Switches to the task of TSS <paramref name="selector"/>; RIP is where the old task resumes
+    /// and
     /// <paramref name="flags"/> its EFLAGS. An error code is pushed on the new stack.</summary>
     private bool TrySwitchTask(uint selector, TaskSwitchSource source, uint flags, bool hasError, uint error)
     {
@@ -166,8 +168,8 @@ public sealed unsafe partial class Processor
         task.Ldt = image[21];
     }
 
-    /// <summary>Saves the old task, links it, and moves the busy flags. Everything is probed first; the writes to
-    /// the descriptor table and to both segments are the point of no return.</summary>
+    /// <summary>Saves the old task, links it, and moves the busy flags. Everything is probed first; the
+    /// writes to the descriptor table and to both segments are the point of no return.</summary>
     private bool TryCommitOutgoing(ref SegmentCache next, TaskSwitchSource source, uint flags)
     {
         ref SegmentCache old = ref _state->Segment(SegmentRegister.Tr);

@@ -1,7 +1,7 @@
-// The page-table walk of the processor (SDM vol. 3, chapter 4): linear address to guest-physical address, with
-// permission checks, accessed and dirty bits, and the exact page-fault error code. Called by LinearMemory on a TLB
-// miss, so it is straight code without allocation. Two formats: 4-byte entries (32-bit paging) and 8-byte entries
-// (PAE, and four levels in long mode, which differ only in where the walk starts).
+// The page-table walk of the processor (SDM vol. 3, chapter 4): linear address to guest-physical address,
+// with permission checks, accessed and dirty bits, and the exact page-fault error code. Called by
+// LinearMemory on a TLB miss, so it is straight code without allocation. Two formats: 4-byte entries (32-bit
+// paging) and 8-byte entries (PAE, and four levels in long mode, which differ only in where the walk starts).
 
 using System.Threading;
 using Lhype.Host;
@@ -24,20 +24,21 @@ public struct PageTranslation
 {
     /// <summary>Guest-physical address of the 4 KiB page that holds the linear address.</summary>
     public ulong PageGpa;
-    /// <summary>A write with the same privilege would succeed without changing any paging structure (the page is
-    /// writable for it and its D bit is set).</summary>
+    /// <summary>A write with the same privilege would succeed without changing any paging structure (the page
+    /// is writable for it and its D bit is set).</summary>
     public bool WriteReady;
     /// <summary>The translation is global (PTE.G with CR4.PGE): it survives a CR3 load.</summary>
     public bool Global;
-    /// <summary>The page is part of a larger one, so INVLPG anywhere in that one must forget it too.</summary>
+    /// <summary>The page is part of a larger one, so INVLPG anywhere in that one must forget it
+    /// too.</summary>
     public bool Large;
 }
 
 /// <summary>The hardware page walk.</summary>
 public static unsafe class PageWalk
 {
-    /// <summary>Width of guest-physical addresses (CPUID 0x80000008); higher bits in entries are reserved. 40 is
-    /// also the most that PSE-36 can address.</summary>
+    /// <summary>Width of guest-physical addresses (CPUID 0x80000008); higher bits in entries are reserved. 40
+    /// is also the most that PSE-36 can address.</summary>
     public const int PhysicalAddressBits = 40;
 
     private const uint Present = 1 << 0;
@@ -57,7 +58,8 @@ public static unsafe class PageWalk
 
     private const ulong Frame = ((1UL << PhysicalAddressBits) - 1) & ~4095UL;
     private const ulong ReservedHigh = 0x7FFF_FFFF_FFFF_FFFF & ~((1UL << PhysicalAddressBits) - 1);
-    /// <summary>In long mode bits 52-62 of an entry are ignored; in PAE mode they are reserved (SDM 4.4, 4.5).</summary>
+    /// <summary>In long mode bits 52-62 of an entry are ignored; in PAE mode they are reserved (SDM 4.4,
+    /// 4.5).</summary>
     private const ulong IgnoredInLongMode = 0x7FF0_0000_0000_0000;
 
     /// <summary>
@@ -88,8 +90,8 @@ public static unsafe class PageWalk
             : TryWalk32(state, ram, linear, kind, user, out translation);
     }
 
-    /// <summary>True if <paramref name="entry"/> is acceptable as one of the four PDPTEs that MOV to CR3 loads in
-    /// PAE mode; loading any other raises #GP (SDM vol. 3, 4.4.1).</summary>
+    /// <summary>True if <paramref name="entry"/> is acceptable as one of the four PDPTEs that MOV to CR3
+    /// loads in PAE mode; loading any other raises #GP (SDM vol. 3, 4.4.1).</summary>
     public static bool IsValidPdpte(ulong entry) =>
         (entry & Present) == 0 || (entry & (0x1E6 | ReservedHigh | NoExecute)) == 0;
 
@@ -100,7 +102,8 @@ public static unsafe class PageWalk
         return entry == null ? ulong.MaxValue : Volatile.Read(ref *(ulong*)entry);
     }
 
-    /// <summary>32-bit paging (SDM vol. 3, 4.3): 4 KiB pages, and 4 MiB pages with PSE-36 under CR4.PSE.</summary>
+    /// <summary>32-bit paging (SDM vol. 3, 4.3): 4 KiB pages, and 4 MiB pages with PSE-36 under
+    /// CR4.PSE.</summary>
     private static bool TryWalk32(CpuState* state, GuestRam ram, ulong linear, AccessKind kind, bool user,
         out PageTranslation translation)
     {
@@ -125,7 +128,8 @@ public static unsafe class PageWalk
             leafPointer = pdePointer;
             leaf = pde;
             translation.Large = true;
-            translation.PageGpa = (pde & 0xFFC0_0000) | ((ulong)(pde & 0x1F_E000) << 19) | (linear & 0x3F_F000);
+            ulong high = (ulong)(pde & 0x1F_E000) << 19;
+            translation.PageGpa = (pde & 0xFFC0_0000) | high | (linear & 0x3F_F000);
         }
         else
         {
@@ -153,7 +157,8 @@ public static unsafe class PageWalk
         return true;
     }
 
-    /// <summary>PAE paging (SDM vol. 3, 4.4): the PDPTEs were read when CR3 was loaded and carry no rights.</summary>
+    /// <summary>PAE paging (SDM vol. 3, 4.4): the PDPTEs were read when CR3 was loaded and carry no
+    /// rights.</summary>
     private static bool TryWalkPae(CpuState* state, GuestRam ram, ulong linear, AccessKind kind, bool user,
         out PageTranslation translation)
     {
@@ -168,7 +173,8 @@ public static unsafe class PageWalk
         return TryWalk64(state, ram, pdpte & Frame, 1, reserved, linear, kind, user, out translation);
     }
 
-    /// <summary>Four-level paging (SDM vol. 3, 4.5). The caller has checked that the address is canonical.</summary>
+    /// <summary>Four-level paging (SDM vol. 3, 4.5). The caller has checked that the address is
+    /// canonical.</summary>
     private static bool TryWalkLong(CpuState* state, GuestRam ram, ulong linear, AccessKind kind, bool user,
         out PageTranslation translation)
     {
@@ -177,10 +183,10 @@ public static unsafe class PageWalk
         return TryWalk64(state, ram, state->Cr3 & Frame, 3, reserved, linear, kind, user, out translation);
     }
 
-    /// <summary>The walk through tables of 512 8-byte entries, from <paramref name="level"/> (3 = PML4, 1 = page
-    /// directory) down to a page table or a 2 MiB or 1 GiB page.</summary>
-    private static bool TryWalk64(CpuState* state, GuestRam ram, ulong table, int level, ulong reserved, ulong linear,
-        AccessKind kind, bool user, out PageTranslation translation)
+    /// <summary>The walk through tables of 512 8-byte entries, from <paramref name="level"/> (3 = PML4, 1 =
+    /// page directory) down to a page table or a 2 MiB or 1 GiB page.</summary>
+    private static bool TryWalk64(CpuState* state, GuestRam ram, ulong table, int level, ulong reserved,
+        ulong linear, AccessKind kind, bool user, out PageTranslation translation)
     {
         translation = default;
         uint rights = Writable | User;
@@ -233,8 +239,9 @@ public static unsafe class PageWalk
         }
     }
 
-    /// <summary>Access rights (SDM vol. 3, 4.6): <paramref name="rights"/> is the AND of the W and U bits of all
-    /// levels. SMAP treats a supervisor access at CPL 3 (descriptor tables, TSS) as implicit: AC does not help.</summary>
+    /// <summary>Access rights (SDM vol. 3, 4.6): <paramref name="rights"/> is the AND of the W and U bits of
+    /// all levels. SMAP treats a supervisor access at CPL 3 (descriptor tables, TSS) as implicit: AC does not
+    /// help.</summary>
     private static bool IsAllowed(CpuState* state, uint rights, bool execute, AccessKind kind, bool user,
         out bool writable)
     {
@@ -242,7 +249,8 @@ public static unsafe class PageWalk
         bool userPage = (rights & User) != 0;
         if (user)
         {
-            return userPage && (kind != AccessKind.Write || writable) && (kind != AccessKind.Execute || execute);
+            return userPage && (kind != AccessKind.Write || writable)
+                && (kind != AccessKind.Execute || execute);
         }
 
         writable |= (state->Cr0 & ControlBits.Cr0WriteProtect) == 0;
@@ -260,7 +268,8 @@ public static unsafe class PageWalk
         return kind != AccessKind.Write || writable;
     }
 
-    /// <summary>Records #PF. The I/D bit is defined only where instruction fetches can be refused (SDM 4.7).</summary>
+    /// <summary>Records #PF. The I/D bit is defined only where instruction fetches can be refused (SDM
+    /// 4.7).</summary>
     private static bool Fail(CpuState* state, ulong linear, AccessKind kind, bool user, uint cause)
     {
         if (kind == AccessKind.Write)
@@ -275,7 +284,8 @@ public static unsafe class PageWalk
 
         if (kind == AccessKind.Execute)
         {
-            bool noExecute = (state->Efer & ControlBits.EferNoExecute) != 0 && (state->Cr4 & ControlBits.Cr4Pae) != 0;
+            bool noExecute = (state->Efer & ControlBits.EferNoExecute) != 0
+                && (state->Cr4 & ControlBits.Cr4Pae) != 0;
             if (noExecute || (state->Cr4 & ControlBits.Cr4Smep) != 0)
             {
                 cause |= ErrorFetch;
@@ -288,7 +298,8 @@ public static unsafe class PageWalk
     /// <summary>Host address of the entry at <paramref name="gpa"/>, or null outside RAM.</summary>
     private static byte* EntryPointer(GuestRam ram, ulong gpa) => ram.IsRamPage(gpa) ? ram.Base + gpa : null;
 
-    /// <summary>Sets A or D bits with a locked OR: another CPU or a device may be writing the same entry.</summary>
+    /// <summary>Sets A or D bits with a locked OR: another CPU or a device may be writing the same
+    /// entry.</summary>
     private static void MarkEntry(uint* pointer, uint entry, uint marks)
     {
         if ((entry & marks) != marks && pointer != null)

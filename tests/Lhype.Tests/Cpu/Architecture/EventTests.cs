@@ -27,8 +27,9 @@ public sealed unsafe class EventTests : IDisposable
         Assert.True(_bench.Processor.DeliverInterrupt(0x30));
         Assert.Equal((0u, 0x0012_3456ul, (ulong)KernelStack - 20), (State->Cpl, State->Rip, State->Gpr[4]));
         Assert.Equal((0x4444u, (uint)Code3, 0x3302u, UserStack, (uint)Data3),
-            (_bench.Read32(KernelStack - 20), _bench.Read32(KernelStack - 16), _bench.Read32(KernelStack - 12),
-                _bench.Read32(KernelStack - 8), _bench.Read32(KernelStack - 4)));
+            (_bench.Read32(KernelStack - 20), _bench.Read32(KernelStack - 16),
+                _bench.Read32(KernelStack - 12), _bench.Read32(KernelStack - 8),
+                _bench.Read32(KernelStack - 4)));
         Assert.Equal(0x3002u, State->Eflags);
         Assert.Equal(Code0, State->Segment(SegmentRegister.Cs).Selector);
         Assert.Equal(Data0, State->Segment(SegmentRegister.Ss).Selector);
@@ -64,8 +65,9 @@ public sealed unsafe class EventTests : IDisposable
         Assert.True(_bench.Processor.DeliverException());
         Assert.Equal(0x7000ul, State->Rip);
         Assert.Equal((ulong)KernelStack - 6, State->Gpr[4]);
-        Assert.Equal((0x5000, (int)Code0, 0x46), (_bench.Read16(KernelStack - 6), (int)_bench.Read16(KernelStack - 4),
-            (int)_bench.Read16(KernelStack - 2)));
+        Assert.Equal((0x5000, (int)Code0, 0x46),
+            (_bench.Read16(KernelStack - 6), (int)_bench.Read16(KernelStack - 4),
+                (int)_bench.Read16(KernelStack - 2)));
     }
 
     [Fact]

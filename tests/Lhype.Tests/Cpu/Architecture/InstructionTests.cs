@@ -102,7 +102,8 @@ public sealed unsafe class InstructionTests : IDisposable
         State->Gpr[1] = 100;
         Assert.Equal(Outcome.Done, _bench.Run(0xF3, 0xA6));
         Assert.Equal(83ul, State->Gpr[1]);
-        Assert.Equal(EflagsBits.Carry | EflagsBits.Sign | EflagsBits.Adjust | EflagsBits.Parity, State->ArithFlags);
+        Assert.Equal(EflagsBits.Carry | EflagsBits.Sign | EflagsBits.Adjust | EflagsBits.Parity,
+            State->ArithFlags);
     }
 
     [Fact]
@@ -208,7 +209,8 @@ public sealed unsafe class InstructionTests : IDisposable
         byte[][] privileged =
         [
             [0xF4], [0x0F, 0x20, 0xC0], [0x0F, 0x22, 0xD8], [0x0F, 0x21, 0xC0], [0x0F, 0x30], [0x0F, 0x32],
-            [0x0F, 0x06], [0x0F, 0x08], [0x0F, 0x09], [0x0F, 0x01, 0x38], [0x0F, 0x01, 0x10], [0x0F, 0x01, 0xF0],
+            [0x0F, 0x06], [0x0F, 0x08], [0x0F, 0x09], [0x0F, 0x01, 0x38], [0x0F, 0x01, 0x10],
+            [0x0F, 0x01, 0xF0],
             [0x0F, 0x00, 0xD0], [0xFA],
         ];
         foreach (byte[] code in privileged)
@@ -315,7 +317,8 @@ public sealed unsafe class InstructionTests : IDisposable
         CpuidResult zero = CpuModel.Base.Query(0, 0, 0);
         Assert.Equal((0x16u, 0x756E_6547u), (zero.Eax, zero.Ebx));
         Assert.Equal(0x4B4D_564Bu, CpuModel.Base.Query(0x4000_0000, 0, 0).Ebx);
-        Assert.Equal(CpuModel.Base.Query(0x16, 0, 1_000_000_000), CpuModel.Base.Query(0x99, 0, 1_000_000_000));
+        Assert.Equal(CpuModel.Base.Query(0x16, 0, 1_000_000_000),
+            CpuModel.Base.Query(0x99, 0, 1_000_000_000));
         foreach (ulong hz in (ulong[])[800_000_000, 2_345_678_000, 5_123_456_789])
         {
             CpuidResult ratio = CpuModel.Base.Query(0x15, 0, hz);

@@ -1,6 +1,6 @@
-// A Processor with RAM, descriptor tables and a bus that remembers ports, but no translator: instructions are decoded
-// from bytes and executed one at a time, so a test sees exactly one routine. The set-up is a small protected-mode
-// system: flat segments for rings 0 and 3, a 32-bit TSS, gates on demand.
+// A Processor with RAM, descriptor tables and a bus that remembers ports, but no translator: instructions are
+// decoded from bytes and executed one at a time, so a test sees exactly one routine. The set-up is a small
+// protected-mode system: flat segments for rings 0 and 3, a 32-bit TSS, gates on demand.
 
 using System;
 using System.Collections.Generic;
@@ -35,9 +35,11 @@ internal sealed unsafe class ProcessorBench : ICpuBus, IDisposable
             // A stopped clock; and copies and fills by bytes, which is all these tests need.
             ReadTsc = (delegate* unmanaged[Cdecl, SuppressGCTransition]<ulong>)Routine(0,
                 0xB8, 0xE8, 0x03, 0x00, 0x00, 0xC3),
-            RepMovs = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void>)Routine(32,
+            RepMovs =
+                (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void>)Routine(32,
                 0x48, 0x89, 0xD0, 0x48, 0x63, 0xC9, 0x48, 0x0F, 0xAF, 0xC8, 0xF3, 0xA4, 0xC3),
-            RepStos = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void>)Routine(64,
+            RepStos =
+                (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void>)Routine(64,
                 0x48, 0x89, 0xF0, 0x48, 0x89, 0xD1, 0xF3, 0xAA, 0xC3),
         };
         Processor = new Processor(State, Memory, Ram, this, native, model ?? CpuModel.Base);
@@ -110,7 +112,8 @@ internal sealed unsafe class ProcessorBench : ICpuBus, IDisposable
             Attributes = attributes,
         };
 
-    internal void SetDescriptor(ushort selector, ulong descriptor) => Write64(Gdt + (selector & 0xFFF8u), descriptor);
+    internal void SetDescriptor(ushort selector, ulong descriptor) =>
+        Write64(Gdt + (selector & 0xFFF8u), descriptor);
 
     /// <summary>A descriptor from base, 20-bit limit and access byte, without flags.</summary>
     internal static ulong SystemDescriptor(uint @base, uint limit, uint access, uint flags = 0) =>
@@ -124,7 +127,8 @@ internal sealed unsafe class ProcessorBench : ICpuBus, IDisposable
     internal void SetGate(int vector, ushort selector, uint offset, uint access) =>
         Write64(Idt + (uint)(vector * 8), Gate(selector, offset, access));
 
-    /// <summary>Decodes <paramref name="code"/> for the current code size and executes one instruction.</summary>
+    /// <summary>Decodes <paramref name="code"/> for the current code size and executes one
+    /// instruction.</summary>
     internal Outcome Run(params byte[] code)
     {
         bool wide = (State->Segment(SegmentRegister.Cs).Attributes & SegmentCache.BigBit) != 0;

@@ -22,7 +22,8 @@ public sealed unsafe class SegmentationTests : IDisposable
         State->Gpr[0] = Free;
         Assert.Equal(Outcome.Done, _bench.Run(0x8E, 0xD8));
         ref SegmentCache ds = ref State->Segment(SegmentRegister.Ds);
-        Assert.Equal((0x1234_5678ul, 0xABCD_EFFFu, Free, 0xC093u), (ds.Base, ds.Limit, ds.Selector, ds.Attributes));
+        Assert.Equal((0x1234_5678ul, 0xABCD_EFFFu, Free, 0xC093u),
+            (ds.Base, ds.Limit, ds.Selector, ds.Attributes));
         Assert.Equal(0x93, _bench.Ram.Base[Gdt + Free + 5]);
     }
 
@@ -73,12 +74,14 @@ public sealed unsafe class SegmentationTests : IDisposable
     [InlineData(0x97u, 0x0FFFu, 0x4, 0xFFFF_FFFDu, 4, true, false)]
     [InlineData(0x97u, 0x0FFFu, 0x0, 0xFFFCu, 4, true, true)]    // 16-bit expand-down ends at FFFF
     [InlineData(0x97u, 0x0FFFu, 0x0, 0xFFFDu, 4, true, false)]
-    public void LimitsAndTypes(uint access, uint limit, int flags, uint offset, int size, bool write, bool allowed)
+    public void LimitsAndTypes(uint access, uint limit, int flags, uint offset, int size, bool write,
+        bool allowed)
     {
         _bench.SetDescriptor(Free, SystemDescriptor(0x10_0000, limit, access, (uint)flags));
         State->Gpr[0] = Free;
         Assert.Equal(Outcome.Done, _bench.Run(0x8E, 0xC0));
-        Assert.Equal(allowed, _bench.Processor.TryLinearize(SegmentRegister.Es, offset, size, write, out ulong linear));
+        Assert.Equal(allowed,
+            _bench.Processor.TryLinearize(SegmentRegister.Es, offset, size, write, out ulong linear));
         if (allowed)
         {
             Assert.Equal(0x10_0000ul + offset, linear);
@@ -94,7 +97,8 @@ public sealed unsafe class SegmentationTests : IDisposable
         Assert.Equal(flat & ~ModeKey.Flat, _bench.Processor.ComputeModeKey());
         _bench.User();
         State->Cr4 = 0x200;
-        Assert.Equal((flat | ModeKey.User | ModeKey.TrapFlags) & ~ModeKey.TrapSse, _bench.Processor.ComputeModeKey());
+        Assert.Equal((flat | ModeKey.User | ModeKey.TrapFlags) & ~ModeKey.TrapSse,
+            _bench.Processor.ComputeModeKey());
         State->Cr0 |= 8;
         Assert.Equal(ModeKey.TrapX87 | ModeKey.TrapSse,
             _bench.Processor.ComputeModeKey() & (ModeKey.TrapX87 | ModeKey.TrapSse));
