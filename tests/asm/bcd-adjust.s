@@ -1,10 +1,13 @@
-# DAA, DAS, AAA, AAS, AAM and AAD, flags after each (of AAA and AAS only the defined ones, CF and AF).
+# DAA, DAS, AAA, AAS, AAM and AAD, flags after each (of AAA and AAS only CF and AF, of DAA and DAS not OF: the rest is
+# undefined).
 # vary: eax ecx edx flags
 
     daa
     pushfd
+    and byte ptr [esp+1], 0xf7
     das
     pushfd
+    and byte ptr [esp+1], 0xf7
     aaa
     pushfd
     and dword ptr [esp], 0x11
@@ -24,3 +27,5 @@
     sub al, dl
     das
     pushfd
+    and byte ptr [esp+1], 0xf7
+    test eax, eax
