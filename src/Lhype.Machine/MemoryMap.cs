@@ -1,14 +1,15 @@
-// Every guest-physical address, port and interrupt number of the PC board, in one place. MachineBuilder gives these
-// to the bus, AcpiTables tells the guest about them, chips use them for nothing but their own defaults. The numbers
-// are those of the IBM PC/AT and of the Intel 440FX board, because that is what kernels without ACPI expect.
+// Every guest-physical address, port and interrupt number of the PC board, in one place. MachineBuilder gives
+// these to the bus, AcpiTables tells the guest about them, chips use them for nothing but their own defaults.
+// The numbers are those of the IBM PC/AT and of the Intel 440FX board, because that is what kernels without
+// ACPI expect.
 
 namespace Lhype.Machine;
 
 /// <summary>Addresses, ports and interrupt lines of the board.</summary>
 public static class MemoryMap
 {
-    /// <summary>Where firmware tables (ACPI) are put: the former BIOS ROM, RAM here and reserved in e820. The RSDP is
-    /// found by scanning 0xE0000-0xFFFFF on 16-byte boundaries (ACPI 6.4, 5.2.5.1).</summary>
+    /// <summary>Where firmware tables (ACPI) are put: the former BIOS ROM, RAM here and reserved in e820. The
+    /// RSDP is found by scanning 0xE0000-0xFFFFF on 16-byte boundaries (ACPI 6.4, 5.2.5.1).</summary>
     public const ulong FirmwareStart = 0xE_0000;
     /// <summary>End (exclusive) of the firmware area.</summary>
     public const ulong FirmwareEnd = 0x10_0000;
@@ -71,8 +72,8 @@ public static class MemoryMap
     /// <summary>Global system interrupt that IRQ 0 is wired to; input 0 of the IO-APIC is free.</summary>
     public const int PitGsi = 2;
 
-    /// <summary>The interrupt line of INTA# in PCI slot <paramref name="slot"/>: 10, 11 or 5, fixed by the wiring, the
-    /// same in PIC and in APIC mode.</summary>
+    /// <summary>The interrupt line of INTA# in PCI slot <paramref name="slot"/>: 10, 11 or 5, fixed by the
+    /// wiring, the same in PIC and in APIC mode.</summary>
     public static int PciIrq(int slot) => (slot % 3) switch
     {
         0 => 5,

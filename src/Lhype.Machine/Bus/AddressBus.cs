@@ -1,6 +1,6 @@
-// Port and MMIO dispatch: which device answers which address. Filled by MachineBuilder, then read-only except for PCI
-// BARs, which move. Look-up must be quick: ports through a 64 Ki table, MMIO through a short list checked in order of
-// last use.
+// Port and MMIO dispatch: which device answers which address. Filled by MachineBuilder, then read-only except
+// for PCI BARs, which move. Look-up must be quick: ports through a 64 Ki table, MMIO through a short list
+// checked in order of last use.
 
 using System;
 using System.Collections.Generic;
@@ -16,15 +16,16 @@ public sealed class AddressBus
     private readonly bool[] _byteWide = new bool[256];
     private readonly List<MmioRange> _mmio = [];
 
-    /// <summary>Gives ports to an 8-bit device: wider accesses reach it, and the ports after it, byte by byte, as on
-    /// an ISA bus.</summary>
+    /// <summary>Gives ports to an 8-bit device: wider accesses reach it, and the ports after it, byte by
+    /// byte, as on an ISA bus.</summary>
     public void AddBytePorts(ushort first, int count, IPortDevice device)
     {
         AddPorts(first, count, device);
         _byteWide[_portOwner[first]] = true;
     }
 
-    /// <summary>Gives ports [<paramref name="first"/>, +<paramref name="count"/>) to a device. Overlap is a bug.</summary>
+    /// <summary>Gives ports [<paramref name="first"/>, +<paramref name="count"/>) to a device. Overlap is a
+    /// bug.</summary>
     public void AddPorts(ushort first, int count, IPortDevice device)
     {
         int index = _portDevices.IndexOf(device, 1);
@@ -42,7 +43,8 @@ public sealed class AddressBus
         }
     }
 
-    /// <summary>Gives a guest-physical range to a device. Returns a handle that can move or disable it (BARs).</summary>
+    /// <summary>Gives a guest-physical range to a device. Returns a handle that can move or disable it
+    /// (BARs).</summary>
     public MmioRange AddMmio(ulong start, ulong length, IMmioDevice device)
     {
         MmioRange range = new(start, length, device);
@@ -50,7 +52,8 @@ public sealed class AddressBus
         return range;
     }
 
-    /// <summary>Reads a port; all ones where nobody answers. A wide access to byte registers is split.</summary>
+    /// <summary>Reads a port; all ones where nobody answers. A wide access to byte registers is
+    /// split.</summary>
     public uint ReadPort(ushort port, int size)
     {
         int owner = _portOwner[port];
@@ -68,7 +71,8 @@ public sealed class AddressBus
         return owner != 0 ? _portDevices[owner].ReadPort(port, size) : uint.MaxValue >> (32 - (8 * size));
     }
 
-    /// <summary>Writes a port; ignored where nobody answers. A wide access to byte registers is split.</summary>
+    /// <summary>Writes a port; ignored where nobody answers. A wide access to byte registers is
+    /// split.</summary>
     public void WritePort(ushort port, int size, uint value)
     {
         int owner = _portOwner[port];
@@ -89,7 +93,9 @@ public sealed class AddressBus
     public ulong ReadMmio(ulong gpa, int size)
     {
         MmioRange? range = Find(gpa, size);
-        return range != null ? range.Device.ReadMmio(gpa - range.Start, size) : ulong.MaxValue >> (64 - (8 * size));
+        return range != null
+            ? range.Device.ReadMmio(gpa - range.Start, size)
+            : ulong.MaxValue >> (64 - (8 * size));
     }
 
     /// <summary>Writes MMIO; ignored where nobody answers.</summary>
@@ -104,7 +110,8 @@ public sealed class AddressBus
         for (int i = 0; i < _mmio.Count; i++)
         {
             MmioRange range = _mmio[i];
-            if (range.Enabled && gpa - range.Start < range.Length && (ulong)size <= range.Length - (gpa - range.Start))
+            ulong offset = gpa - range.Start;
+            if (range.Enabled && offset < range.Length && (ulong)size <= range.Length - offset)
             {
                 if (i != 0)
                 {

@@ -1,6 +1,7 @@
-// The faces a device shows the bus and the services it may ask for. A device knows nothing of vCPUs, engines or
-// host time: it raises an IrqLine, reads GuestMemory, asks VirtualClock and IEntropy. All calls come on the vCPU
-// thread (one thread owns all device state; other threads post work to it), so devices hold no locks.
+// The faces a device shows the bus and the services it may ask for. A device knows nothing of vCPUs, engines
+// or host time: it raises an IrqLine, reads GuestMemory, asks VirtualClock and IEntropy. All calls come on
+// the vCPU thread (one thread owns all device state; other threads post work to it), so devices hold no
+// locks.
 
 using System;
 using System.IO;
@@ -10,20 +11,24 @@ namespace Lhype.Machine.Bus;
 /// <summary>A device that answers I/O ports.</summary>
 public interface IPortDevice
 {
-    /// <summary>Reads <paramref name="size"/> (1, 2, 4) bytes at <paramref name="port"/> (absolute).</summary>
+    /// <summary>Reads <paramref name="size"/> (1, 2, 4) bytes at <paramref name="port"/>
+    /// (absolute).</summary>
     uint ReadPort(ushort port, int size);
 
-    /// <summary>Writes <paramref name="size"/> (1, 2, 4) bytes at <paramref name="port"/> (absolute).</summary>
+    /// <summary>Writes <paramref name="size"/> (1, 2, 4) bytes at <paramref name="port"/>
+    /// (absolute).</summary>
     void WritePort(ushort port, int size, uint value);
 }
 
 /// <summary>A device that answers a range of guest-physical addresses.</summary>
 public interface IMmioDevice
 {
-    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes at <paramref name="offset"/> in the range.</summary>
+    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes at <paramref name="offset"/> in the
+    /// range.</summary>
     ulong ReadMmio(ulong offset, int size);
 
-    /// <summary>Writes <paramref name="size"/> (1, 2, 4, 8) bytes at <paramref name="offset"/> in the range.</summary>
+    /// <summary>Writes <paramref name="size"/> (1, 2, 4, 8) bytes at <paramref name="offset"/> in the
+    /// range.</summary>
     void WriteMmio(ulong offset, int size, ulong value);
 }
 
@@ -33,7 +38,8 @@ public interface ISaveable
     /// <summary>Writes the whole device state.</summary>
     void Save(BinaryWriter writer);
 
-    /// <summary>Reads back what <see cref="Save"/> wrote. Throws <see cref="InvalidDataException"/> on bad data.</summary>
+    /// <summary>Reads back what <see cref="Save"/> wrote. Throws <see cref="InvalidDataException"/> on bad
+    /// data.</summary>
     void Restore(BinaryReader reader);
 }
 
@@ -73,9 +79,11 @@ public interface IEntropy
     void Fill(Span<byte> destination);
 }
 
-/// <summary>Work posted from other threads (terminal input, stop requests) to the thread that owns the devices.</summary>
+/// <summary>Work posted from other threads (terminal input, stop requests) to the thread that owns the
+/// devices.</summary>
 public interface IInbox
 {
-    /// <summary>Queues <paramref name="work"/> to run soon on the vCPU thread, waking it if it sleeps.</summary>
+    /// <summary>Queues <paramref name="work"/> to run soon on the vCPU thread, waking it if it
+    /// sleeps.</summary>
     void Post(Action work);
 }

@@ -1,5 +1,6 @@
-// How devices reach guest RAM: by guest-physical address and length, always bounds-checked, never by pointer. Writes
-// tell the engine, so that code a device overwrites (a disk read into a page that held code) is translated again.
+// How devices reach guest RAM: by guest-physical address and length, always bounds-checked, never by pointer.
+// Writes tell the engine, so that code a device overwrites (a disk read into a page that held code) is
+// translated again.
 
 using System;
 using System.Buffers.Binary;
@@ -7,14 +8,15 @@ using Lhype.Host;
 
 namespace Lhype.Machine.Bus;
 
-/// <summary>Bounds-checked access to guest RAM for devices and loaders. All addresses are guest-physical.</summary>
+/// <summary>Bounds-checked access to guest RAM for devices and loaders. All addresses are
+/// guest-physical.</summary>
 public sealed class GuestMemory
 {
     private readonly GuestRam _ram;
     private readonly Action<ulong, ulong> _written;
 
-    /// <summary>Wraps <paramref name="ram"/>; <paramref name="written"/> is called with (gpa, length) after every
-    /// write, on the thread that wrote.</summary>
+    /// <summary>Wraps <paramref name="ram"/>; <paramref name="written"/> is called with (gpa, length) after
+    /// every write, on the thread that wrote.</summary>
     public GuestMemory(GuestRam ram, Action<ulong, ulong> written)
     {
         _ram = ram;
@@ -33,7 +35,8 @@ public sealed class GuestMemory
     /// <summary>True if the whole range is RAM.</summary>
     public bool Contains(ulong gpa, ulong length) => _ram.Contains(gpa, length);
 
-    /// <summary>Copies RAM into <paramref name="destination"/>; false (nothing copied) if any byte is not RAM.</summary>
+    /// <summary>Copies RAM into <paramref name="destination"/>; false (nothing copied) if any byte is not
+    /// RAM.</summary>
     public bool TryRead(ulong gpa, Span<byte> destination)
     {
         if (!_ram.TryGetSpan(gpa, destination.Length, out Span<byte> source))
@@ -45,7 +48,8 @@ public sealed class GuestMemory
         return true;
     }
 
-    /// <summary>Copies <paramref name="source"/> into RAM; false (nothing written) if any byte is not RAM.</summary>
+    /// <summary>Copies <paramref name="source"/> into RAM; false (nothing written) if any byte is not
+    /// RAM.</summary>
     public bool TryWrite(ulong gpa, ReadOnlySpan<byte> source)
     {
         if (!_ram.TryGetSpan(gpa, source.Length, out Span<byte> destination))
@@ -58,8 +62,10 @@ public sealed class GuestMemory
         return true;
     }
 
-    /// <summary>A window on RAM that a host read (file to guest) fills directly; call <see cref="Written"/> after.</summary>
-    public bool TryGetSpan(ulong gpa, int length, out Span<byte> span) => _ram.TryGetSpan(gpa, length, out span);
+    /// <summary>A window on RAM that a host read (file to guest) fills directly; call <see cref="Written"/>
+    /// after.</summary>
+    public bool TryGetSpan(ulong gpa, int length, out Span<byte> span) =>
+        _ram.TryGetSpan(gpa, length, out span);
 
     /// <summary>Reports a write made through <see cref="TryGetSpan"/>.</summary>
     public void Written(ulong gpa, ulong length) => _written(gpa, length);

@@ -1,5 +1,6 @@
-// The one clock of a machine. Everything that tells time to the guest (TSC, PIT, LAPIC timer, RTC, PM timer, kvm-clock)
-// derives from it, so all agree, and a replay can feed recorded values. Host time enters only through IClockSource.
+// The one clock of a machine. Everything that tells time to the guest (TSC, PIT, LAPIC timer, RTC, PM timer,
+// kvm-clock) derives from it, so all agree, and a replay can feed recorded values. Host time enters only
+// through IClockSource.
 
 using System;
 
@@ -8,8 +9,8 @@ namespace Lhype.Machine.Bus;
 /// <summary>Where time comes from: the host's TSC, or a test's counter.</summary>
 public interface IClockSource
 {
-    /// <summary>Ticks since an arbitrary start, monotonic; the unit is 1 / <see cref="Hz"/> seconds. This is also the
-    /// guest's TSC.</summary>
+    /// <summary>Ticks since an arbitrary start, monotonic; the unit is 1 / <see cref="Hz"/> seconds. This is
+    /// also the guest's TSC.</summary>
     ulong ReadTicks();
 
     /// <summary>Ticks per second.</summary>
@@ -19,7 +20,8 @@ public interface IClockSource
     long WallNsAtZero { get; }
 }
 
-/// <summary>A callback at a virtual time. Made by <see cref="VirtualClock.CreateTimer"/>; rearming allocates nothing.</summary>
+/// <summary>A callback at a virtual time. Made by <see cref="VirtualClock.CreateTimer"/>; rearming allocates
+/// nothing.</summary>
 public sealed class ClockTimer
 {
     internal readonly VirtualClock Clock;
@@ -32,7 +34,8 @@ public sealed class ClockTimer
         Fired = fired;
     }
 
-    /// <summary>Fires once when virtual time reaches <paramref name="deadlineNs"/> (at once if it has passed).</summary>
+    /// <summary>Fires once when virtual time reaches <paramref name="deadlineNs"/> (at once if it has
+    /// passed).</summary>
     public void Arm(ulong deadlineNs) => Clock.SetDeadline(this, deadlineNs);
 
     /// <summary>Disarms the timer.</summary>
@@ -70,7 +73,8 @@ public sealed class VirtualClock
     /// <summary>Converts ticks to nanoseconds, rounding down.</summary>
     public ulong TicksToNs(ulong ticks) => (ulong)((UInt128)ticks * 1_000_000_000 / _source.Hz);
 
-    /// <summary>Converts nanoseconds to ticks, rounding up, so that NsToTicks(t) has passed only when t has.</summary>
+    /// <summary>Converts nanoseconds to ticks, rounding up, so that NsToTicks(t) has passed only when t
+    /// has.</summary>
     public ulong NsToTicks(ulong ns) => (ulong)((((UInt128)ns * _source.Hz) + 999_999_999) / 1_000_000_000);
 
     /// <summary>Makes a timer that calls <paramref name="fired"/>. Called at set-up only.</summary>

@@ -1,6 +1,6 @@
-// ACPI fixed hardware: PM1a event and control registers, the 3.58 MHz PM timer, the power button, and the reset
-// control register at 0xCF9. There is no SMM: the machine is in ACPI mode from the start (FADT SMI_CMD = 0).
-// AcpiTables tells the guest where this is. Source: ACPI 6.4, 4.8.3.
+// ACPI fixed hardware: PM1a event and control registers, the 3.58 MHz PM timer, the power button, and the
+// reset control register at 0xCF9. There is no SMM: the machine is in ACPI mode from the start (FADT SMI_CMD
+// = 0). AcpiTables tells the guest where this is. Source: ACPI 6.4, 4.8.3.
 
 using System;
 using System.IO;
@@ -43,8 +43,8 @@ public sealed class AcpiPm : IPortDevice, ISaveable
     private ulong _carriesSeen;
     private byte _resetControl;
 
-    /// <summary>Makes the block. <paramref name="sci"/> is level-triggered; <paramref name="powerOff"/> is called when
-    /// the guest enters S5, <paramref name="reset"/> when it writes the reset register.</summary>
+    /// <summary>Makes the block. <paramref name="sci"/> is level-triggered; <paramref name="powerOff"/> is
+    /// called when the guest enters S5, <paramref name="reset"/> when it writes the reset register.</summary>
     public AcpiPm(VirtualClock clock, IrqLine sci, Action powerOff, Action reset)
     {
         _clock = clock;

@@ -1,4 +1,5 @@
-// A bounded queue of bytes that allocates nothing after it is made: serial FIFOs and the 8042's output buffer.
+// A bounded queue of bytes that allocates nothing after it is made: serial FIFOs and the 8042's output
+// buffer.
 
 using System.IO;
 
@@ -41,7 +42,8 @@ internal sealed class ByteRing
 
     public void Clear() => Count = 0;
 
-    /// <summary>Puts this queue's bytes in front of another's, as far as they fit, and empties this one.</summary>
+    /// <summary>Puts this queue's bytes in front of another's, as far as they fit, and empties this
+    /// one.</summary>
     public void ReturnTo(ByteRing source)
     {
         while (Count != 0 && source.Count != source._bytes.Length)

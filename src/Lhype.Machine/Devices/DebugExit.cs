@@ -1,5 +1,5 @@
-// The port test guests end the machine with (--debug-exit): a byte written to 0xF4 becomes the exit status. The same
-// port and formula as QEMU's isa-debug-exit, so that a test guest runs on both.
+// The port test guests end the machine with (--debug-exit): a byte written to 0xF4 becomes the exit status.
+// The same port and formula as QEMU's isa-debug-exit, so that a test guest runs on both.
 
 using System;
 using Lhype.Machine.Bus;

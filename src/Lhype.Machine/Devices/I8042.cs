@@ -1,7 +1,8 @@
-// The 8042 keyboard controller with a keyboard that is connected and never typed on, and system control port A. It
-// exists so that kernels which probe it get every answer at once instead of waiting for time-outs, and because the
-// reset pulse is a common way to reboot. ACPI says there is no 8042, so ACPI kernels do not even probe.
-// Sources: IBM PS/2 technical reference, keyboard and auxiliary device controller; PS/2 keyboard command set.
+// The 8042 keyboard controller with a keyboard that is connected and never typed on, and system control port
+// A. It exists so that kernels which probe it get every answer at once instead of waiting for time-outs, and
+// because the reset pulse is a common way to reboot. ACPI says there is no 8042, so ACPI kernels do not even
+// probe. Sources: IBM PS/2 technical reference, keyboard and auxiliary device controller; PS/2 keyboard
+// command set.
 
 using System;
 using System.IO;
@@ -36,8 +37,8 @@ public sealed class I8042 : IPortDevice, ISaveable
     private byte _scanSet = 2;
     private bool _lastWasCommand;
 
-    /// <summary>Makes the controller; <paramref name="irq"/> is the keyboard's interrupt, <paramref name="reset"/> is
-    /// called when the guest pulses the CPU's reset line.</summary>
+    /// <summary>Makes the controller; <paramref name="irq"/> is the keyboard's interrupt,
+    /// <paramref name="reset"/> is called when the guest pulses the CPU's reset line.</summary>
     public I8042(IrqLine irq, Action reset)
     {
         _irq = irq;
@@ -78,7 +79,8 @@ public sealed class I8042 : IPortDevice, ISaveable
                 return value;
             case MemoryMap.KeyboardCommandPort:
                 int full = _output.Count == 0 ? 0 : StatusOutputFull;
-                return (uint)(full | (_mode & StatusSystem) | StatusNotLocked | (_lastWasCommand ? StatusCommand : 0));
+                int command = _lastWasCommand ? StatusCommand : 0;
+                return (uint)(full | command | (_mode & StatusSystem) | StatusNotLocked);
             default:
                 // A20 is always on: nothing built after 1990 wants addresses to wrap at 1 MiB.
                 return OutputPortA20;
@@ -149,7 +151,8 @@ public sealed class I8042 : IPortDevice, ISaveable
                 _mode &= unchecked((byte)~ModeAuxDisabled);
                 break;
             case 0xA9:
-                // Auxiliary interface test: clock line stuck low is how a controller without mouse port answers.
+                // Auxiliary interface test: clock line stuck low is how a controller without mouse port
+                // answers.
                 Answer(0x01);
                 break;
             case 0xAA:
@@ -172,7 +175,8 @@ public sealed class I8042 : IPortDevice, ISaveable
                 Answer(_outputPort);
                 break;
             case >= 0xF0 and <= 0xFF:
-                // Pulses those of the output port's low four bits that are zero in the command; bit 0 is reset.
+                // Pulses those of the output port's low four bits that are zero in the command; bit 0 is
+                // reset.
                 if ((command & 1) == 0)
                 {
                     _reset();
@@ -200,8 +204,8 @@ public sealed class I8042 : IPortDevice, ISaveable
 
                 break;
             case 0xD2 or 0xD3:
-                // 0xD3 should come back as auxiliary data. Without an auxiliary port it comes back as keyboard data,
-                // which tells Linux so at once; no answer would cost it half a second.
+                // 0xD3 should come back as auxiliary data. Without an auxiliary port it comes back as
+                // keyboard data, which tells Linux so at once; no answer would cost it half a second.
                 Answer(value);
                 break;
             case 0xD4:

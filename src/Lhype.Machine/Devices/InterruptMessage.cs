@@ -28,7 +28,8 @@ public enum DeliveryMode : byte
 /// <param name="Mode">What to deliver.</param>
 /// <param name="Vector">For fixed and lowest priority.</param>
 /// <param name="Level">True for a level-triggered source, which waits for an EOI message.</param>
-public readonly record struct InterruptMessage(byte Destination, bool Logical, DeliveryMode Mode, byte Vector, bool Level)
+public readonly record struct InterruptMessage(
+    byte Destination, bool Logical, DeliveryMode Mode, byte Vector, bool Level)
 {
     /// <summary>Decodes a write to the message window (address bits 31-20 = 0xFEE).</summary>
     public static InterruptMessage FromMsi(ulong address, uint data) => new(

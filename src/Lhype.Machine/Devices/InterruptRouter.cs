@@ -1,6 +1,7 @@
-// The wires between devices and interrupt controllers. A device gets an IrqLine and drives it; the line reaches the
-// 8259 pair and the IO-APIC at once, as on a PC, and the guest's programming decides which of them answers. MSI
-// writes go straight to the local APIC. The machine's ICpuBus asks the two questions at the end.
+// The wires between devices and interrupt controllers. A device gets an IrqLine and drives it; the line
+// reaches the 8259 pair and the IO-APIC at once, as on a PC, and the guest's programming decides which of
+// them answers. MSI writes go straight to the local APIC. The machine's ICpuBus asks the two questions at the
+// end.
 
 using System.IO;
 using Lhype.Host;
@@ -16,8 +17,8 @@ public sealed class InterruptRouter : ISaveable
     private readonly LocalApic _localApic;
     private readonly int[] _asserted = new int[IoApic.InputCount];
 
-    /// <summary>Joins the three controllers: EOIs travel back to the IO-APIC, PCI lines are level-triggered in the
-    /// 8259s from the start, as firmware leaves them.</summary>
+    /// <summary>Joins the three controllers: EOIs travel back to the IO-APIC, PCI lines are level-triggered
+    /// in the 8259s from the start, as firmware leaves them.</summary>
     public InterruptRouter(Pic8259 pic, LocalApic localApic)
     {
         _pic = pic;
@@ -34,7 +35,8 @@ public sealed class InterruptRouter : ISaveable
     public bool InterruptRequested =>
         _localApic.InterruptReady || (_pic.Intr && _localApic.AcceptsExtInt);
 
-    /// <summary>INTA: the vector to deliver, -1 if the request has gone. The local APIC is asked first.</summary>
+    /// <summary>INTA: the vector to deliver, -1 if the request has gone. The local APIC is asked
+    /// first.</summary>
     public int Acknowledge()
     {
         if (_localApic.InterruptReady)
@@ -45,8 +47,8 @@ public sealed class InterruptRouter : ISaveable
         return _pic.Intr && _localApic.AcceptsExtInt ? _pic.Acknowledge() : -1;
     }
 
-    /// <summary>Makes a line to ISA interrupt <paramref name="irq"/> (0-15). Lines to the same interrupt are joined
-    /// by "or", which PCI needs; it works for level-triggered interrupts only.</summary>
+    /// <summary>Makes a line to ISA interrupt <paramref name="irq"/> (0-15). Lines to the same interrupt are
+    /// joined by "or", which PCI needs; it works for level-triggered interrupts only.</summary>
     public IrqLine CreateLine(int irq)
     {
         Invariant.Check(irq is >= 0 and < 16 and not 2, "interrupt line outside the board");
@@ -80,8 +82,8 @@ public sealed class InterruptRouter : ISaveable
         _localApic.Save(writer);
     }
 
-    /// <summary>Restores the controllers. Call it after the devices have been restored: they drive their lines again,
-    /// and the edges this makes must not count.</summary>
+    /// <summary>Restores the controllers. Call it after the devices have been restored: they drive their
+    /// lines again, and the edges this makes must not count.</summary>
     public void Restore(BinaryReader reader)
     {
         _pic.Restore(reader);

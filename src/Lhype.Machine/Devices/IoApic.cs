@@ -19,7 +19,8 @@ public sealed class IoApic : IMmioDevice, ISaveable
     private const ulong LevelTriggered = 1 << 15;
     private const ulong Masked = 1 << 16;
 
-    // Vector, delivery mode, destination mode, polarity, trigger, mask, destination; status bits 12 and 14 are ours.
+    // Vector, delivery mode, destination mode, polarity, trigger, mask, destination; status bits 12 and 14
+    // are ours.
     private const ulong Writable = 0xFF00_0000_0001_AFFF;
 
     private readonly Func<InterruptMessage, bool> _deliver;
@@ -29,8 +30,8 @@ public sealed class IoApic : IMmioDevice, ISaveable
     private byte _index;
     private byte _id;
 
-    /// <summary>Makes the chip; <paramref name="deliver"/> hands a message to the local APICs, false if none took
-    /// it.</summary>
+    /// <summary>Makes the chip; <paramref name="deliver"/> hands a message to the local APICs, false if none
+    /// took it.</summary>
     public IoApic(Func<InterruptMessage, bool> deliver)
     {
         _deliver = deliver;
@@ -75,7 +76,8 @@ public sealed class IoApic : IMmioDevice, ISaveable
         for (int i = 0; i < InputCount; i++)
         {
             ulong entry = _entries[i];
-            if ((byte)entry == vector && (entry & (RemoteIrr | LevelTriggered)) == (RemoteIrr | LevelTriggered))
+            bool waits = (entry & RemoteIrr) != 0 && (entry & LevelTriggered) != 0;
+            if (waits && (byte)entry == vector)
             {
                 _entries[i] = entry & ~RemoteIrr;
                 Service(i);

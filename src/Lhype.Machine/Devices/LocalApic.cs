@@ -1,6 +1,6 @@
-// The local APIC of one CPU in xAPIC mode: accepts interrupt messages, keeps their priorities, and holds the timer
-// Linux uses. Its registers are a 4 KiB page at FEE00000, and two MSRs. The timer part is LocalApicTimer.
-// Source: SDM vol. 3, chapter 11.
+// The local APIC of one CPU in xAPIC mode: accepts interrupt messages, keeps their priorities, and holds the
+// timer Linux uses. Its registers are a 4 KiB page at FEE00000, and two MSRs. The timer part is
+// LocalApicTimer. Source: SDM vol. 3, chapter 11.
 
 using System;
 using System.IO;
@@ -39,9 +39,10 @@ public sealed class LocalApic : IMmioDevice, ISaveable
     private const int LvtLint1 = 4;
     private const int LvtError = 5;
 
-    // Writable bits of the six local vector table entries: timer, thermal, performance, LINT0, LINT1, error (11.5.1).
-    // Delivery status (bit 12) always reads as idle and remote IRR (14) is not kept for the pins.
-    private static ReadOnlySpan<uint> LvtWritable => [0x7_00FF, 0x1_07FF, 0x1_07FF, 0x1_A7FF, 0x1_A7FF, 0x1_00FF];
+    // Writable bits of the six local vector table entries: timer, thermal, performance, LINT0, LINT1, error
+    // (11.5.1). Delivery status (bit 12) always reads as idle and remote IRR (14) is not kept for the pins.
+    private static ReadOnlySpan<uint> LvtWritable =>
+        [0x7_00FF, 0x1_07FF, 0x1_07FF, 0x1_A7FF, 0x1_A7FF, 0x1_00FF];
 
     private readonly byte _hardwareId;
     private readonly LocalApicTimer _timer;
@@ -60,7 +61,8 @@ public sealed class LocalApic : IMmioDevice, ISaveable
     private uint _commandLow;
     private uint _commandHigh;
 
-    /// <summary>Makes the APIC of CPU <paramref name="id"/>, in the state firmware leaves it (virtual wire).</summary>
+    /// <summary>Makes the APIC of CPU <paramref name="id"/>, in the state firmware leaves it (virtual
+    /// wire).</summary>
     public LocalApic(VirtualClock clock, byte id)
     {
         _hardwareId = id;
@@ -81,7 +83,8 @@ public sealed class LocalApic : IMmioDevice, ISaveable
     /// <summary>True while a vector waits whose priority is above the processor priority.</summary>
     public bool InterruptReady { get; private set; }
 
-    /// <summary>True while the 8259's INT output reaches the CPU: APIC off, or LINT0 programmed as ExtINT.</summary>
+    /// <summary>True while the 8259's INT output reaches the CPU: APIC off, or LINT0 programmed as
+    /// ExtINT.</summary>
     public bool AcceptsExtInt =>
         !GloballyEnabled || (_lvt[LvtLint0] & (LvtMasked | 0x700)) == (uint)DeliveryMode.ExtInt << 8;
 
@@ -102,15 +105,16 @@ public sealed class LocalApic : IMmioDevice, ISaveable
     public void Attach(AddressBus bus) =>
         Window = bus.AddMmio(MemoryMap.LocalApicBase, MemoryMap.LocalApicLength, this);
 
-    /// <summary>The state after RESET (11.4.7.1), APIC globally enabled, this CPU the boot CPU if its id is 0.</summary>
+    /// <summary>The state after RESET (11.4.7.1), APIC globally enabled, this CPU the boot CPU if its id is
+    /// 0.</summary>
     public void Reset()
     {
         SetBase(MemoryMap.LocalApicBase | BaseEnable | (_hardwareId == 0 ? BaseBootCpu : 0));
         ResetRegisters();
     }
 
-    /// <summary>What firmware sets up before an operating system starts: APIC on, the 8259 on LINT0, NMI on LINT1
-    /// ("virtual wire mode", MultiProcessor Specification 1.4, 3.6.2.2).</summary>
+    /// <summary>What firmware sets up before an operating system starts: APIC on, the 8259 on LINT0, NMI on
+    /// LINT1 ("virtual wire mode", MultiProcessor Specification 1.4, 3.6.2.2).</summary>
     public void SetVirtualWire()
     {
         _spurious = SvrEnable | 0xFF;
@@ -138,8 +142,8 @@ public sealed class LocalApic : IMmioDevice, ISaveable
                 break;
         }
 
-        // SMI has no SMM to go to, INIT and start-up concern CPUs this machine does not have, and ExtINT messages
-        // come in through LINT0.
+        // SMI has no SMM to go to, INIT and start-up concern CPUs this machine does not have, and ExtINT
+        // messages come in through LINT0.
         return true;
     }
 
@@ -183,7 +187,8 @@ public sealed class LocalApic : IMmioDevice, ISaveable
     /// <inheritdoc/>
     public ulong ReadMmio(ulong offset, int size)
     {
-        // Registers are 32 bits wide on 16-byte boundaries; anything else is undefined (11.4.1) and reads as zero.
+        // Registers are 32 bits wide on 16-byte boundaries; anything else is undefined (11.4.1) and reads as
+        // zero.
         int shift = (int)(offset & 15) * 8;
         return shift < 32 ? ReadRegister((int)(offset >> 4)) >> shift : 0;
     }
@@ -437,7 +442,8 @@ public sealed class LocalApic : IMmioDevice, ISaveable
         }
     }
 
-    // Flat model: the logical id is a bit set. Cluster model: four clusters' worth of number, four bits of members.
+    // Flat model: the logical id is a bit set. Cluster model: four clusters' worth of number, four bits of
+    // members.
     private bool IsDestination(byte destination, bool logical)
     {
         if (destination == 0xFF)

@@ -1,6 +1,6 @@
-// The timer inside a local APIC: one-shot, periodic, or waiting for a TSC value. Owned by LocalApic, which keeps the
-// registers and turns an expiry into an interrupt. Counts are computed from the clock when looked at.
-// Source: SDM vol. 3, 11.5.4.
+// The timer inside a local APIC: one-shot, periodic, or waiting for a TSC value. Owned by LocalApic, which
+// keeps the registers and turns an expiry into an interrupt. Counts are computed from the clock when looked
+// at. Source: SDM vol. 3, 11.5.4.
 
 using System;
 using System.IO;
@@ -15,7 +15,8 @@ internal sealed class LocalApicTimer
     private const int ModePeriodic = 1;
     private const int ModeTscDeadline = 2;
 
-    // A deadline further away is never reached; the limit keeps the conversion to nanoseconds from overflowing.
+    // A deadline further away is never reached; the limit keeps the conversion to nanoseconds from
+    // overflowing.
     private const ulong FarSeconds = 10ul * 365 * 24 * 3600;
 
     // Length of an input clock tick; a whole number, so that counts and nanoseconds convert exactly.
@@ -103,7 +104,8 @@ internal sealed class LocalApicTimer
         }
     }
 
-    // Nanoseconds per count. Encodings 000-110 divide by 2 to 128, 111 by one; bit 2 of the register is not part of the number.
+    // Nanoseconds per count. Encodings 000-110 divide by 2 to 128, 111 by one; bit 2 of the register is not
+    // part of the number.
     private ulong CountNs => TickNs << (int)((((_divide & 3) | ((_divide & 8) >> 1)) + 1) & 7);
 
     public void Reset()

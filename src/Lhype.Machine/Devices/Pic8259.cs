@@ -1,6 +1,7 @@
-// The PC/AT's two cascaded 8259A interrupt controllers with the EISA edge/level registers. InterruptRouter drives the
-// sixteen inputs; the guest programs them at 20/21, A0/A1 and 4D0/4D1; the machine asks Intr and Acknowledge on the
-// vCPU's INTA. Sources: Intel 8259A data sheet (order 231468), 82371SB data sheet for the ELCRs.
+// The PC/AT's two cascaded 8259A interrupt controllers with the EISA edge/level registers. InterruptRouter
+// drives the sixteen inputs; the guest programs them at 20/21, A0/A1 and 4D0/4D1; the machine asks Intr and
+// Acknowledge on the vCPU's INTA. Sources: Intel 8259A data sheet (order 231468), 82371SB data sheet for the
+// ELCRs.
 
 using System.IO;
 using System.Numerics;
@@ -28,8 +29,8 @@ public sealed class Pic8259 : IPortDevice, ISaveable
         bus.AddBytePorts(MemoryMap.ElcrPort, 2, this);
     }
 
-    /// <summary>Makes inputs level-triggered as firmware does for PCI lines before an operating system starts: bit n
-    /// of <paramref name="irqs"/> is IRQ n.</summary>
+    /// <summary>Makes inputs level-triggered as firmware does for PCI lines before an operating system
+    /// starts: bit n of <paramref name="irqs"/> is IRQ n.</summary>
     public void SetLevelTriggered(ushort irqs)
     {
         _master.WriteElcr((byte)irqs);
@@ -37,7 +38,8 @@ public sealed class Pic8259 : IPortDevice, ISaveable
         Update();
     }
 
-    /// <summary>Back to the state after power-on: nothing is delivered until ICW1-4 have been written.</summary>
+    /// <summary>Back to the state after power-on: nothing is delivered until ICW1-4 have been
+    /// written.</summary>
     public void Reset()
     {
         _master.PowerOn();
@@ -45,16 +47,16 @@ public sealed class Pic8259 : IPortDevice, ISaveable
         Update();
     }
 
-    /// <summary>Drives input <paramref name="irq"/> (0-15). An edge-triggered request stays latched when the line
-    /// falls again, so a short pulse is never lost.</summary>
+    /// <summary>Drives input <paramref name="irq"/> (0-15). An edge-triggered request stays latched when the
+    /// line falls again, so a short pulse is never lost.</summary>
     public void SetIrq(int irq, bool level)
     {
         (irq < 8 ? _master : _slave).SetLine(irq & 7, level);
         Update();
     }
 
-    /// <summary>The two INTA cycles: the vector to deliver. If the request has gone meanwhile, the spurious vector of
-    /// input 7 (data sheet, "Edge and level triggered modes").</summary>
+    /// <summary>The two INTA cycles: the vector to deliver. If the request has gone meanwhile, the spurious
+    /// vector of input 7 (data sheet, "Edge and level triggered modes").</summary>
     public byte Acknowledge()
     {
         int input = _master.HighestPending();
@@ -70,8 +72,8 @@ public sealed class Pic8259 : IPortDevice, ISaveable
         }
         else
         {
-            // The master always marks its input 2 in service, even if the slave has only a spurious 7 to give: the
-            // handler must then send an EOI to the master alone.
+            // The master always marks its input 2 in service, even if the slave has only a spurious 7 to
+            // give: the handler must then send an EOI to the master alone.
             _master.BeginService(CascadeInput);
             int slaveInput = _slave.HighestPending();
             if (slaveInput >= 0)
@@ -138,8 +140,9 @@ public sealed class Pic8259 : IPortDevice, ISaveable
 
     private Chip ChipAt(ushort port) => port < MemoryMap.PicSlavePort ? _master : _slave;
 
-    // The cascade wire has no latch of its own here: the master sees the slave's INT as it is now. A real slave drops
-    // INT at every INTA to make fresh edges for the master; following the level has the same effect.
+    // The cascade wire has no latch of its own here: the master sees the slave's INT as it is now. A real
+    // slave drops INT at every INTA to make fresh edges for the master; following the level has the same
+    // effect.
     private void Update()
     {
         _master.SetCascade(CascadeInput, _slave.HighestPending() >= 0);
@@ -233,8 +236,8 @@ public sealed class Pic8259 : IPortDevice, ISaveable
                 return -1;
             }
 
-            // In special mask mode a masked level in service blocks nobody; in special fully nested mode the slave may
-            // interrupt its own earlier request.
+            // In special mask mode a masked level in service blocks nobody; in special fully nested mode the
+            // slave may interrupt its own earlier request.
             int servingRank = Rank(_specialMask ? _isr & ~_imr : _isr);
             int rank = Rank(asking);
             bool nested = _specialFullyNested && rank == servingRank && Input(rank) == _cascadeInput;

@@ -1,7 +1,7 @@
-// The 8254 programmable interval timer: counter 0 drives IRQ 0, counter 2 the speaker (and old kernels' delay loops),
-// with system control port B (0x61) that gates it. Nothing ticks here: a counter's value is computed from the virtual
-// clock when the guest looks, and one ClockTimer waits for counter 0's next rising edge. Sources: Intel 8254 data
-// sheet (order 231164), 82371SB data sheet for port 61.
+// The 8254 programmable interval timer: counter 0 drives IRQ 0, counter 2 the speaker (and old kernels' delay
+// loops), with system control port B (0x61) that gates it. Nothing ticks here: a counter's value is computed
+// from the virtual clock when the guest looks, and one ClockTimer waits for counter 0's next rising edge.
+// Sources: Intel 8254 data sheet (order 231164), 82371SB data sheet for port 61.
 
 using System;
 using System.IO;
@@ -23,8 +23,8 @@ public sealed class Pit8254 : IPortDevice, ISaveable
     private readonly PitCounter[] _counters = [new(), new(), new()];
     private byte _port61;
 
-    /// <summary>Makes the chip; counter 0's output drives <paramref name="irq"/>. Counter 0 runs in mode 3 with the
-    /// largest count (18.2 Hz), as firmware leaves it.</summary>
+    /// <summary>Makes the chip; counter 0's output drives <paramref name="irq"/>. Counter 0 runs in mode 3
+    /// with the largest count (18.2 Hz), as firmware leaves it.</summary>
     public Pit8254(VirtualClock clock, IrqLine irq)
     {
         _clock = clock;
@@ -64,7 +64,8 @@ public sealed class Pit8254 : IPortDevice, ISaveable
         switch (port)
         {
             case MemoryMap.SpeakerPort:
-                // Bit 4 toggles with every DRAM refresh, about every 15 us; old kernels time short delays with it.
+                // Bit 4 toggles with every DRAM refresh, about every 15 us; old kernels time short delays
+                // with it.
                 uint refresh = (uint)(_clock.NowNs / 15_085 & 1) << 4;
                 return _port61 | refresh | (_counters[2].Output(now) ? 0x20u : 0);
             case MemoryMap.PitPort + 3:
@@ -130,7 +131,8 @@ public sealed class Pit8254 : IPortDevice, ISaveable
             {
                 if ((value & (2 << i)) != 0)
                 {
-                    _counters[i].ReadBack(latchCount: (value & 0x20) == 0, latchStatus: (value & 0x10) == 0, now);
+                    _counters[i].ReadBack(
+                        latchCount: (value & 0x20) == 0, latchStatus: (value & 0x10) == 0, now);
                 }
             }
         }
@@ -154,8 +156,9 @@ public sealed class Pit8254 : IPortDevice, ISaveable
         ArmTimer(now);
     }
 
-    // However late the timer ran, the guest gets one edge and the next is the first one still ahead: ticks missed
-    // while the host was busy are dropped, not delivered in a burst. Edges stay on the grid of the programmed period.
+    // However late the timer ran, the guest gets one edge and the next is the first one still ahead: ticks
+    // missed while the host was busy are dropped, not delivered in a burst. Edges stay on the grid of the
+    // programmed period.
     private void OutputRose()
     {
         ulong now = NowTick;
@@ -180,5 +183,6 @@ public sealed class Pit8254 : IPortDevice, ISaveable
     private static ulong TickAt(ulong ns) => (ulong)((UInt128)ns * InputHz / 1_000_000_000);
 
     // Rounded up, so that TickAt(NsAt(tick)) is never before the tick.
-    private static ulong NsAt(ulong tick) => (ulong)((((UInt128)tick * 1_000_000_000) + InputHz - 1) / InputHz);
+    private static ulong NsAt(ulong tick) =>
+        (ulong)((((UInt128)tick * 1_000_000_000) + InputHz - 1) / InputHz);
 }

@@ -1,6 +1,6 @@
-// One counter of the 8254, in terms of input clock ticks: six modes, binary or BCD, count and status latches. Owned
-// by Pit8254, which passes the present tick to every call; between calls nothing happens. Source: Intel 8254 data
-// sheet (order 231164), "Mode definitions" and "Read operations".
+// One counter of the 8254, in terms of input clock ticks: six modes, binary or BCD, count and status latches.
+// Owned by Pit8254, which passes the present tick to every call; between calls nothing happens. Source: Intel
+// 8254 data sheet (order 231164), "Mode definitions" and "Read operations".
 
 using System.IO;
 
@@ -53,7 +53,8 @@ internal sealed class PitCounter
         _statusLatched = false;
     }
 
-    /// <summary>A control word for this counter: mode, access and number base; the count must follow.</summary>
+    /// <summary>A control word for this counter: mode, access and number base; the count must
+    /// follow.</summary>
     public void SetControl(byte value, ulong now)
     {
         int mode = (value >> 1) & 7;
@@ -90,7 +91,8 @@ internal sealed class PitCounter
 
         _writeHighNext = false;
         Settle(now);
-        Load(_access switch { 1 => value, 2 => (uint)value << 8, _ => (uint)((value << 8) | _writeLow) }, now);
+        uint raw = _access switch { 1 => value, 2 => (uint)value << 8, _ => (uint)((value << 8) | _writeLow) };
+        Load(raw, now);
     }
 
     public byte Read(ulong now)
@@ -137,8 +139,8 @@ internal sealed class PitCounter
 
         if (latchStatus && !_statusLatched)
         {
-            _latchedStatus = (byte)((Output(now) ? 0x80 : 0) | (_loaded ? 0 : 0x40) | (_access << 4) | (_mode << 1)
-                | (_bcd ? 1 : 0));
+            int pins = (Output(now) ? 0x80 : 0) | (_loaded ? 0 : 0x40);
+            _latchedStatus = (byte)(pins | (_access << 4) | (_mode << 1) | (_bcd ? 1 : 0));
             _statusLatched = true;
         }
     }

@@ -1,7 +1,7 @@
-// The MC146818 real-time clock with 128 bytes of battery-backed memory ("CMOS"). Kernels read the date here at boot;
-// some ask it how much memory there is. Time is computed from the machine's wall clock when looked at; one ClockTimer
-// waits for the next event, and only while an interrupt is enabled. Source: Motorola MC146818A data sheet; memory
-// size bytes as in Ralf Brown's CMOS list.
+// The MC146818 real-time clock with 128 bytes of battery-backed memory ("CMOS"). Kernels read the date here
+// at boot; some ask it how much memory there is. Time is computed from the machine's wall clock when looked
+// at; one ClockTimer waits for the next event, and only while an interrupt is enabled. Source: Motorola
+// MC146818A data sheet; memory size bytes as in Ralf Brown's CMOS list.
 
 using System;
 using System.IO;
@@ -83,7 +83,8 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
     /// <summary>Claims ports 0x70 and 0x71.</summary>
     public void Attach(AddressBus bus) => bus.AddBytePorts(MemoryMap.RtcPort, 2, this);
 
-    /// <summary>The RESET pin: interrupts off, flags clear; time and memory keep (data sheet, "RESET").</summary>
+    /// <summary>The RESET pin: interrupts off, flags clear; time and memory keep (data sheet,
+    /// "RESET").</summary>
     public void Reset()
     {
         _memory[RegisterB] &= BinaryBit | Hour24Bit | 0x01;
@@ -199,8 +200,8 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
 
     private bool AboutToUpdate() => !Halted && (TimeNs % SecondNs) >= SecondNs - UpdateWarningNs;
 
-    // Brings the flags of register C up to date with what happened since the last look, and arms the timer for the
-    // next event an interrupt waits for. Events missed while nobody looked count once.
+    // Brings the flags of register C up to date with what happened since the last look, and arms the timer
+    // for the next event an interrupt waits for. Events missed while nobody looked count once.
     private void Update()
     {
         long now = TimeNs;
@@ -260,8 +261,8 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
         }
     }
 
-    // The first second after `from` at which the alarm matches, or long.MaxValue. An alarm byte of 0xC0 or more
-    // matches everything.
+    // The first second after `from` at which the alarm matches, or long.MaxValue. An alarm byte of 0xC0 or
+    // more matches everything.
     private long NextAlarm(long from)
     {
         int second = AlarmField(1, 59);
@@ -350,8 +351,8 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
         _memory[CenturyIndex] = ToBcd(date.Year / 100);
     }
 
-    // A field out of range counts as its nearest allowed value, so that any bytes make some date. The fraction of the
-    // present second is kept.
+    // A field out of range counts as its nearest allowed value, so that any bytes make some date. The
+    // fraction of the present second is kept.
     private long RegistersToTime()
     {
         int year = Math.Clamp((FromBcd(_memory[CenturyIndex]) * 100) + Decode(_memory[9]), 1970, 2199);
@@ -390,7 +391,8 @@ public sealed class Rtc146818 : IPortDevice, ISaveable
         return (Decode((byte)(raw & 0x7F)) % 12) + ((raw & 0x80) != 0 ? 12 : 0);
     }
 
-    private static int DaysIn(int year, int month) => new DateOnly(year, month, 1).AddMonths(1).AddDays(-1).Day;
+    private static int DaysIn(int year, int month) =>
+        new DateOnly(year, month, 1).AddMonths(1).AddDays(-1).Day;
 
     private static byte ToBcd(int value) => (byte)((value / 10 << 4) | (value % 10));
 

@@ -1,6 +1,7 @@
-// A 16550A serial port: COM1, the guest's console. Bytes the guest sends go to a sink at once; bytes from the terminal
-// come through Receive and wait in a bounded queue until the guest wants them. Sources: National PC16550D data sheet;
-// what Linux's 8250 driver probes for decides the exactness of loopback, IIR and the THRE interrupt.
+// A 16550A serial port: COM1, the guest's console. Bytes the guest sends go to a sink at once; bytes from the
+// terminal come through Receive and wait in a bounded queue until the guest wants them. Sources: National
+// PC16550D data sheet; what Linux's 8250 driver probes for decides the exactness of loopback, IIR and the
+// THRE interrupt.
 
 using System;
 using System.IO;
@@ -11,7 +12,8 @@ namespace Lhype.Machine.Devices;
 /// <summary>A 16550A UART with 16-byte FIFOs at 115200 baud.</summary>
 public sealed class Uart16550 : IPortDevice, ISaveable
 {
-    /// <summary>Bytes from the terminal held back for the guest; <see cref="Receive"/> refuses more.</summary>
+    /// <summary>Bytes from the terminal held back for the guest; <see cref="Receive"/> refuses
+    /// more.</summary>
     public const int QueueLength = 65536;
 
     private const int FifoLength = 16;
@@ -52,8 +54,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
     private ushort _divisor = 12;
     private bool _transmitEmptyPending;
 
-    /// <summary>Makes the port; <paramref name="irq"/> is its interrupt, <paramref name="sink"/> takes every byte the
-    /// guest sends.</summary>
+    /// <summary>Makes the port; <paramref name="irq"/> is its interrupt, <paramref name="sink"/> takes every
+    /// byte the guest sends.</summary>
     public Uart16550(VirtualClock clock, IrqLine irq, Action<byte> sink)
     {
         _clock = clock;
@@ -74,8 +76,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
 
     private bool Loopback => (_mcr & McrLoop) != 0;
 
-    // The terminal may send while the driver has RTS up, or takes receive interrupts. Bytes typed before that are
-    // kept instead of being lost when the driver probes the chip, which flips interrupt enables.
+    // The terminal may send while the driver has RTS up, or takes receive interrupts. Bytes typed before that
+    // are kept instead of being lost when the driver probes the chip, which flips interrupt enables.
     private bool GuestListens => (_mcr & McrRts) != 0 || ((_mcr & McrOut2) != 0 && (_ier & IerReceived) != 0);
 
     private byte LineStatus => (byte)(LsrTransmitEmpty | _lsrErrors | (_fifo.Count != 0 ? LsrDataReady : 0));
@@ -83,7 +85,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
     /// <summary>Claims the eight ports from <paramref name="port"/>.</summary>
     public void Attach(AddressBus bus, ushort port) => bus.AddBytePorts(port, 8, this);
 
-    /// <summary>Master reset: registers as after power-on; bytes waiting from the terminal are kept.</summary>
+    /// <summary>Master reset: registers as after power-on; bytes waiting from the terminal are
+    /// kept.</summary>
     public void Reset()
     {
         ClearReceiveFifo();
@@ -321,7 +324,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
 
         if ((_ier & IerReceived) != 0 && _fifo.Count != 0)
         {
-            // Below the trigger level the character time-out (four characters long) is reported without the wait.
+            // Below the trigger level the character time-out (four characters long) is reported without the
+            // wait.
             return FifoEnabled && _fifo.Count < TriggerLevel() ? (byte)0x0C : (byte)0x04;
         }
 
@@ -343,7 +347,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
         }
     }
 
-    // On a PC, OUT2 gates the interrupt line; in loopback the outputs, OUT2 too, are inactive outside the chip.
+    // On a PC, OUT2 gates the interrupt line; in loopback the outputs, OUT2 too, are inactive outside the
+    // chip.
     private void UpdateIrq()
     {
         bool wired = (_mcr & (McrOut2 | McrLoop)) == McrOut2;
@@ -356,8 +361,8 @@ public sealed class Uart16550 : IPortDevice, ISaveable
         UpdateIrq();
     }
 
-    // A driver empties the FIFO when it starts, to be rid of noise. Bytes typed ahead are no noise: they go back to the
-    // queue and come again a little later.
+    // A driver empties the FIFO when it starts, to be rid of noise. Bytes typed ahead are no noise: they go
+    // back to the queue and come again a little later.
     private void ClearReceiveFifo()
     {
         if (Loopback)

@@ -1,5 +1,5 @@
-// A set of interrupt vectors: the local APIC's 256-bit IRR, ISR and TMR. A struct of four words, so that finding the
-// highest member is a handful of instructions and nothing is allocated.
+// A set of interrupt vectors: the local APIC's 256-bit IRR, ISR and TMR. A struct of four words, so that
+// finding the highest member is a handful of instructions and nothing is allocated.
 
 using System.IO;
 using System.Numerics;

@@ -1,7 +1,8 @@
-// KVM's paravirtual clock: two structures in guest memory that tell how to turn the TSC into nanoseconds since boot
-// and what the time of day was at boot. Stock Linux kernels take their TSC frequency from it and calibrate nothing.
-// The TSC of this machine never changes speed, so the structure is written once, when the guest asks for it.
-// Source: Linux Documentation/virt/kvm/x86/msr.rst and pvclock-abi.h; reached through ICpuBus.TryReadMsr/WriteMsr.
+// KVM's paravirtual clock: two structures in guest memory that tell how to turn the TSC into nanoseconds
+// since boot and what the time of day was at boot. Stock Linux kernels take their TSC frequency from it and
+// calibrate nothing. The TSC of this machine never changes speed, so the structure is written once, when the
+// guest asks for it. Source: Linux Documentation/virt/kvm/x86/msr.rst and pvclock-abi.h; reached through
+// ICpuBus.TryReadMsr/WriteMsr.
 
 using System;
 using System.IO;
@@ -10,11 +11,12 @@ using Lhype.Machine.Bus;
 
 namespace Lhype.Machine.Paravirt;
 
-/// <summary>The kvm-clock MSRs. CPUID must offer KVM features 0, 3 and 24 and no other MSR-backed ones.</summary>
+/// <summary>The kvm-clock MSRs. CPUID must offer KVM features 0, 3 and 24 and no other MSR-backed
+/// ones.</summary>
 public sealed class KvmClock : ISaveable
 {
-    /// <summary>KVM feature bits (CPUID 0x40000001 EAX) this class stands for: both generations of the clock MSRs and
-    /// the stable-TSC promise.</summary>
+    /// <summary>KVM feature bits (CPUID 0x40000001 EAX) this class stands for: both generations of the clock
+    /// MSRs and the stable-TSC promise.</summary>
     public const uint FeatureBits = (1u << 0) | (1u << 3) | (1u << 24);
 
     private const uint WallClockOld = 0x11;
@@ -51,8 +53,8 @@ public sealed class KvmClock : ISaveable
         _systemTime = 0;
     }
 
-    /// <summary>Reads one of the four MSRs. The other paravirtual MSRs (asynchronous page faults, steal time, EOI
-    /// flag, ...) are not offered and not known here, so a guest reading them gets #GP.</summary>
+    /// <summary>Reads one of the four MSRs. The other paravirtual MSRs (asynchronous page faults, steal time,
+    /// EOI flag, ...) are not offered and not known here, so a guest reading them gets #GP.</summary>
     public bool TryReadMsr(uint index, out ulong value)
     {
         switch (index)
@@ -90,7 +92,8 @@ public sealed class KvmClock : ISaveable
         }
     }
 
-    /// <summary>Writes the system time structure anew: call it after the TSC was set or the machine restored.</summary>
+    /// <summary>Writes the system time structure anew: call it after the TSC was set or the machine
+    /// restored.</summary>
     public void Refresh()
     {
         // Bit 0 enables; the address is that of a 32-byte structure.
@@ -147,8 +150,8 @@ public sealed class KvmClock : ISaveable
         _memory.TryWriteUInt32(address, version + 1);
     }
 
-    // ns = ((ticks << shift) * multiplier) >> 32. The shift brings 10^9 / Hz into [1/2, 1), so the multiplier keeps
-    // 32 significant bits.
+    // ns = ((ticks << shift) * multiplier) >> 32. The shift brings 10^9 / Hz into [1/2, 1), so the multiplier
+    // keeps 32 significant bits.
     private static (uint Multiplier, sbyte Shift) ScaleOf(ulong hz)
     {
         int shift = 0;

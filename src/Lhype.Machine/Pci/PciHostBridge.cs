@@ -1,6 +1,7 @@
-// The PCI root: configuration mechanism 1 (ports CF8 and CFC), one bus, one function per slot, and the host bridge
-// itself in slot 0. It also does what firmware does before an operating system starts: gives every memory and I/O
-// BAR an address. Sources: PCI Local Bus 2.3, 3.2.2.3.2 and 6.2.5; 82441FX data sheet for the identity.
+// The PCI root: configuration mechanism 1 (ports CF8 and CFC), one bus, one function per slot, and the host
+// bridge itself in slot 0. It also does what firmware does before an operating system starts: gives every
+// memory and I/O BAR an address. Sources: PCI Local Bus 2.3, 3.2.2.3.2 and 6.2.5; 82441FX data sheet for the
+// identity.
 
 using System;
 using System.IO;
@@ -35,8 +36,8 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
         _slots[0] = new HostBridgeFunction();
     }
 
-    /// <summary>Claims the configuration address and data ports. Port CF9 in their midst is the reset register's: the
-    /// address register answers only 32-bit accesses, which start at CF8.</summary>
+    /// <summary>Claims the configuration address and data ports. Port CF9 in their midst is the reset
+    /// register's: the address register answers only 32-bit accesses, which start at CF8.</summary>
     public void Attach(AddressBus bus)
     {
         bus.AddPorts(MemoryMap.PciConfigPort, 1, this);
@@ -47,15 +48,17 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
     public IPciInterrupts InterruptsOf(int slot) =>
         new SlotInterrupts(_router.CreateLine(MemoryMap.PciIrq(slot)), _router);
 
-    /// <summary>Plugs a function into a free slot (1-31). Call <see cref="AssignResources"/> after the last.</summary>
+    /// <summary>Plugs a function into a free slot (1-31). Call <see cref="AssignResources"/> after the
+    /// last.</summary>
     public void Plug(int slot, IPciFunction function)
     {
-        Invariant.Check(slot is > 0 and < SlotCount && _slots[slot] == null, "PCI slot taken or out of range");
+        bool free = slot is > 0 and < SlotCount && _slots[slot] == null;
+        Invariant.Check(free, "PCI slot taken or out of range");
         _slots[slot] = function;
     }
 
-    /// <summary>Gives every BAR an address, turns decoding on and sets interrupt lines: call it once all functions are
-    /// plugged in, and again after a machine reset.</summary>
+    /// <summary>Gives every BAR an address, turns decoding on and sets interrupt lines: call it once all
+    /// functions are plugged in, and again after a machine reset.</summary>
     public void AssignResources()
     {
         _address = 0;
@@ -175,7 +178,8 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
         public void SendMessage(ulong address, uint data) => router.SendMessage(address, data);
     }
 
-    /// <summary>Slot 0: an 82441FX without registers of its own, known to every PC kernel as a host bridge.</summary>
+    /// <summary>Slot 0: an 82441FX without registers of its own, known to every PC kernel as a host
+    /// bridge.</summary>
     private sealed class HostBridgeFunction : IPciFunction
     {
         public uint ReadConfig(int offset, int size)

@@ -1,6 +1,6 @@
-// The ACPI tables of the board: what Linux reads instead of asking firmware. Built once by MachineBuilder and copied
-// to MemoryMap.FirmwareStart, which must be reserved in the memory map the kernel gets. Every number comes from
-// MemoryMap, so tables and devices cannot disagree. Source: ACPI 6.4, chapter 5.
+// The ACPI tables of the board: what Linux reads instead of asking firmware. Built once by MachineBuilder and
+// copied to MemoryMap.FirmwareStart, which must be reserved in the memory map the kernel gets. Every number
+// comes from MemoryMap, so tables and devices cannot disagree. Source: ACPI 6.4, chapter 5.
 
 using System;
 using System.Buffers.Binary;
@@ -14,7 +14,8 @@ namespace Lhype.Machine.Devices.Acpi;
 /// <summary>Builds RSDP, RSDT, XSDT, FADT, FACS, MADT and DSDT.</summary>
 public static class AcpiTables
 {
-    /// <summary>Guest-physical address of the RSDP (for boot_params.acpi_rsdp_addr; scanning finds it too).</summary>
+    /// <summary>Guest-physical address of the RSDP (for boot_params.acpi_rsdp_addr; scanning finds it
+    /// too).</summary>
     public const ulong RsdpAddress = MemoryMap.FirmwareStart;
 
     private const int RsdpLength = 36;

@@ -1,5 +1,5 @@
-// Writes AML, the byte code of the DSDT: only the declarations the board needs (scopes, devices, names, packages,
-// resource templates), no methods. Used by AcpiTables at set-up. Source: ACPI 6.4, chapter 20.
+// Writes AML, the byte code of the DSDT: only the declarations the board needs (scopes, devices, names,
+// packages, resource templates), no methods. Used by AcpiTables at set-up. Source: ACPI 6.4, chapter 20.
 
 using System;
 using System.Collections.Generic;
@@ -122,7 +122,7 @@ internal sealed class AmlWriter
             start = 1;
         }
 
-        Invariant.Check(name.Length - start is > 0 and <= 4, "an AML name segment has one to four characters");
+        Invariant.Check(name.Length - start is > 0 and <= 4, "an AML name segment has up to four characters");
         for (int i = 0; i < 4; i++)
         {
             _bytes.Add(start + i < name.Length ? (byte)name[start + i] : (byte)'_');

@@ -1,4 +1,5 @@
-// The ACPI tables, found and walked as an operating system does it: scan for the RSDP, follow pointers, check sums.
+// The ACPI tables, found and walked as an operating system does it: scan for the RSDP, follow pointers, check
+// sums.
 
 using System;
 using System.Buffers.Binary;

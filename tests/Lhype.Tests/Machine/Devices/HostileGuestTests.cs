@@ -1,5 +1,5 @@
-// A guest that writes random values to every chip of the board: nothing may throw, hang, or run away. The seed is in
-// the test's name, so a failure can be run again.
+// A guest that writes random values to every chip of the board: nothing may throw, hang, or run away. The
+// seed is in the test's name, so a failure can be run again.
 
 using System;
 using Lhype.Machine;
@@ -14,9 +14,9 @@ public sealed class HostileGuestTests
 {
     private static readonly ushort[] Ports =
     [
-        0x20, 0x21, 0xA0, 0xA1, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0xF4, 0x3F8, 0x3F9, 0x3FA,
-        0x3FB, 0x3FC, 0x3FD, 0x3FE, 0x3FF, 0x4D0, 0x4D1, 0x600, 0x602, 0x604, 0x605, 0x607, 0x608, 0x60B, 0xCF8, 0xCF9,
-        0xCFC, 0xCFD, 0xCFF,
+        0x20, 0x21, 0xA0, 0xA1, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0xF4, 0x3F8,
+        0x3F9, 0x3FA, 0x3FB, 0x3FC, 0x3FD, 0x3FE, 0x3FF, 0x4D0, 0x4D1, 0x600, 0x602, 0x604, 0x605, 0x607,
+        0x608, 0x60B, 0xCF8, 0xCF9, 0xCFC, 0xCFD, 0xCFF,
     ];
 
     [Theory]
@@ -45,12 +45,14 @@ public sealed class HostileGuestTests
                     break;
                 case 5:
                     ulong window = random.Next(2) == 0 ? MemoryMap.IoApicBase : MemoryMap.LocalApicBase;
-                    ulong address = window + ((ulong)random.Next(0x42) << 4) + (ulong)(random.Next(8) == 0 ? 2 : 0);
+                    ulong odd = random.Next(8) == 0 ? 2u : 0;
+                    ulong address = window + ((ulong)random.Next(0x42) << 4) + odd;
                     bus.WriteMmio(address, 4, value);
                     bus.ReadMmio(address, 4);
                     break;
                 case 6:
-                    apic.WriteMsr(random.Next(2) == 0 ? 0x6E0u : 0x1B, random.Next(2) == 0 ? value : 0xFEE0_0900);
+                    uint msr = random.Next(2) == 0 ? LocalApic.TscDeadlineMsr : LocalApic.BaseMsr;
+                    apic.WriteMsr(msr, random.Next(2) == 0 ? value : 0xFEE0_0900);
                     break;
                 default:
                     time.Jump((ulong)random.Next(1_000_000));

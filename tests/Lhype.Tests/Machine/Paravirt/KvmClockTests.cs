@@ -40,7 +40,8 @@ public sealed class KvmClockTests : IDisposable
         sbyte shift = (sbyte)page[28];
         delta = shift < 0 ? delta >> -shift : delta << shift;
         uint factor = BinaryPrimitives.ReadUInt32LittleEndian(page.AsSpan(24));
-        ulong now = BinaryPrimitives.ReadUInt64LittleEndian(page.AsSpan(16)) + (ulong)((delta * factor) >> 32);
+        ulong now = BinaryPrimitives.ReadUInt64LittleEndian(page.AsSpan(16));
+        now += (ulong)((delta * factor) >> 32);
         Assert.InRange((long)now - (long)time.Clock.NowNs, -5000, 5000);
 
         // Linux derives its TSC frequency from the same two numbers.
