@@ -209,6 +209,23 @@ public sealed class VirtioBlockTests
         Assert.Equal(0, _disk.Reads);
     }
 
+    [Fact]
+    public void ServingRequestsAllocatesNothing()
+    {
+        _rig.WrittenRanges.EnsureCapacity(10000);
+        Assert.Equal(Ok, Request(In, 0, new DriverBuffer(_page + 4096, 4096, true)));
+        for (int i = 0; i < 50; i++)
+        {
+            _queue.AddIndirect(new DriverBuffer(_page, 16, false), new DriverBuffer(_page + 4096, 4096, true),
+                new DriverBuffer(_page + 64, 1, true));
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _queue.Notify();
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        Assert.Equal(51, _queue.UsedIndex);
+    }
+
     private byte Request(uint type, ulong sector, params DriverBuffer[] data) =>
         Request(type, sector, data, false);
 
