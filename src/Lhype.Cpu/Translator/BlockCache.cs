@@ -83,6 +83,13 @@ internal struct MapEntry
 /// <summary>All blocks of one vCPU.</summary>
 internal sealed unsafe class BlockCache : ICodeWatcher
 {
+    /// <summary>Code pages kept; each costs 16 KiB, and a hostile guest could ask for one per page and mode.</summary>
+    private const int MaxPages = 16384;
+
+    /// <summary>Linear pages remembered for one code page. A guest that maps it at more places starts over; jumps
+    /// specialised on a forgotten place become look-ups.</summary>
+    private const int MaxStamps = 256;
+
     private readonly LinearMemory _memory;
     private readonly Emitter _emitter;
     private readonly Dictionary<ulong, CodePage> _pages = [];
@@ -105,6 +112,9 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         _emitter = emitter;
         memory.Watcher = this;
     }
+
+    /// <summary>True while another code page and another stamp can be had.</summary>
+    internal bool HasRoom => _pages.Count < MaxPages - 1 && _nextStamp < uint.MaxValue - 2;
 
     internal int BlockCount { get; private set; }
     internal int LinkCount { get; private set; }
@@ -134,6 +144,11 @@ internal sealed unsafe class BlockCache : ICodeWatcher
     {
         if (!page.Stamps.TryGetValue(linearPage, out uint stamp))
         {
+            if (page.Stamps.Count == MaxStamps)
+            {
+                page.Stamps.Clear();
+            }
+
             stamp = _nextStamp++;
             page.Stamps.Add(linearPage, stamp);
         }
@@ -341,6 +356,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _pages.Clear();
+        _nextStamp = 1;
         Array.Clear(_blocks, 0, BlockCount);
         BlockCount = 0;
         LinkCount = 0;

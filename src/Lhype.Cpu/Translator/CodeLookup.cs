@@ -28,7 +28,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// <summary>Fetch walk, and translation if there is no block yet. Returns a code offset, or 0 on a fault.</summary>
     private int FindSlowly(ulong linear, uint mode)
     {
-        if (!_translator.HasRoom)
+        if (!_translator.HasRoom || !_cache.HasRoom)
         {
             FlushTranslations();
         }
@@ -98,7 +98,7 @@ internal sealed unsafe partial class TranslatorVcpu
         int target = (int)(code - _code.Executable);
         int block = _cache.FindByHost(target);
         ref Link link = ref _cache.LinkAt(linkIndex);
-        if (link.Linked)
+        if (link.Linked || !_translator.HasRoom)
         {
             return code;
         }

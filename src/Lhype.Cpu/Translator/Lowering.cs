@@ -23,8 +23,7 @@ internal sealed unsafe partial class Translator
             case InstructionKind.Nop:
                 return false;
             case InstructionKind.Copy:
-                LowerCopy(instruction);
-                return false;
+                return LowerCopy(instruction);
             case InstructionKind.Trap:
                 return LowerTrap(instruction);
         }
@@ -99,26 +98,27 @@ internal sealed unsafe partial class Translator
 
     private byte* CurrentBytes => _code + _offsets[_current];
 
-    private void LowerCopy(in Instruction instruction)
+    private bool LowerCopy(in Instruction instruction)
     {
         if (!HasMemoryOperand(instruction))
         {
             FlagsForBody(instruction);
             InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
-            return;
+            return false;
         }
 
         GetAccess(instruction, out bool read, out bool write);
         int size = instruction.MemorySize.GetSize();
         if (size == 0)
         {
-            // Formats whose size Iced leaves open never reach here: they trap (x87 environments, FXSAVE).
-            size = 4;
+            // An operand of unknown extent cannot be checked. None that the CPU models show is known to be left.
+            return LowerTrap(instruction);
         }
 
         BeginOperand(instruction, size, read, write);
         InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: true);
         EndOperand();
+        return false;
     }
 
     private static bool HasMemoryOperand(in Instruction instruction)

@@ -174,6 +174,16 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             // One instruction alone: under TF, and behind STI or MOV SS when an interrupt is waiting for it.
             uint mode = CurrentMode();
             bool trapFlag = (_state->SystemFlags & EflagsBits.Trap) != 0;
+            if ((mode & ModeKey.SingleStep) != 0 && _processor.CodeBreakpointHit())
+            {
+                if (!Deliver())
+                {
+                    return VcpuExit.Shutdown;
+                }
+
+                continue;
+            }
+
             if (shadow)
             {
                 _state->InterruptShadow = 0;
