@@ -1,0 +1,176 @@
+// Stock Debian kernels in a busybox initramfs: they boot, take commands, and leave as a user expects.
+
+using System;
+using System.IO;
+using System.Linq;
+using Xunit;
+
+namespace Lhype.GuestTests;
+
+public sealed class StockKernelTests
+{
+    [Theory]
+    [InlineData("debian-i386", "256M")]
+    [InlineData("debian-i386", "1G")]
+    [InlineData("debian-i386-pae", "256M")]
+    [InlineData("debian-i386-pae", "1G")]
+    public void A_stock_kernel_boots_to_a_shell_and_powers_off(string image, string memory)
+    {
+        using GuestSession guest = GuestSession.Start("run", image, "-m", memory);
+        guest.Expect(GuestSession.Prompt);
+        Assert.Contains("Linux 6.1", guest.Command("uname -sr"), StringComparison.Ordinal);
+
+        // Most of the memory is there: the kernel, its page tables and reserves take less than 64 MiB.
+        string[] free = guest.Command("grep MemTotal /proc/meminfo").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        long wanted = memory == "1G" ? 1L << 20 : 256 << 10;
+        Assert.InRange(long.Parse(free[1]), wanted - (64 << 10), wanted);
+
+        // Arithmetic, pipes, processes and the file system of the guest.
+        Assert.Contains("5050", guest.Command("seq 100 | awk '{ s += $1 } END { print s }'"), StringComparison.Ordinal);
+        Assert.Contains("e3b0c44298fc1c149afbf4c8996fb924", guest.Command("sha256sum /dev/null"), StringComparison.Ordinal);
+        Assert.Contains("2.718281828", guest.Command("echo 'e(1)' | bc -l || awk 'BEGIN { print exp(1) }' OFMT=%.9f"),
+            StringComparison.Ordinal);
+        guest.Type("poweroff -f\r");
+        Assert.Equal(0, guest.Wait());
+    }
+
+    [Theory]
+    [InlineData("debian-i386")]
+    [InlineData("debian-i386-pae")]
+    public void The_kernel_log_has_no_complaint_about_the_machine(string image)
+    {
+        using GuestSession guest = GuestSession.Start("run", image);
+        guest.Expect(GuestSession.Prompt);
+        string log = guest.Command("dmesg");
+        string[] bad =
+        [
+            "BUG", "WARNING", "Oops", "Call Trace", "ACPI Error", "ACPI BIOS Error", "spurious", "nobody cared",
+            "Clocksource tsc unstable", "lost interrupt", "rcu_sched", "soft lockup", "timer interrupt not",
+        ];
+        Assert.DoesNotContain(log.Split('\n'), line => bad.Any(word => line.Contains(word, StringComparison.Ordinal)));
+        guest.Type("poweroff -f\r");
+        Assert.Equal(0, guest.Wait());
+    }
+
+    [Fact]
+    public void Time_passes_in_the_guest_as_on_the_host()
+    {
+        using GuestSession guest = GuestSession.Start("run");
+        guest.Expect(GuestSession.Prompt);
+        long before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        long shown = long.Parse(guest.Command("date +%s").Trim());
+        Assert.InRange(shown, before - 2, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 2);
+        long started = Environment.TickCount64;
+        guest.Command("sleep 2");
+        Assert.True(Environment.TickCount64 - started >= 1900, "sleep 2 in the guest took less than 1.9 s");
+        guest.Type("exit\r");
+        Assert.Equal(0, guest.Wait());
+    }
+
+    [Fact]
+    public void Ctrl_C_reaches_the_guest_and_the_terminal_is_restored()
+    {
+        using GuestSession guest = GuestSession.StartOnTerminal("run");
+        guest.Expect(GuestSession.Prompt);
+        guest.Type("echo begin; sleep 1000\r");
+        guest.Expect("\nbegin");
+        guest.Type("\x03");
+        guest.Expect("^C");
+        guest.Expect(GuestSession.Prompt);
+        Assert.Contains("130", guest.Command("echo $?"), StringComparison.Ordinal);
+        guest.Type("poweroff -f\r");
+        Assert.Equal(0, guest.Wait());
+    }
+
+    [Fact]
+    public void Ctrl_A_x_leaves_at_any_time()
+    {
+        using GuestSession early = GuestSession.StartOnTerminal("run");
+        early.Expect("engine");
+        early.Type("\x01x");
+        int early_status = early.Wait();
+
+        using GuestSession late = GuestSession.StartOnTerminal("run");
+        late.Expect(GuestSession.Prompt);
+        late.Type("yes > /dev/null\r\x01");
+        late.Type("x");
+        Assert.Equal(early_status, late.Wait());
+    }
+
+    [Fact]
+    public void A_guest_that_reboots_or_panics_ends_the_run()
+    {
+        using GuestSession reboot = GuestSession.Start("run", "--no-reboot");
+        reboot.Expect(GuestSession.Prompt);
+        reboot.Type("reboot -f\r");
+        Assert.Equal(0, reboot.Wait());
+    }
+
+    [Fact]
+    public void Standard_output_is_the_guest_s_and_standard_error_ours()
+    {
+        using GuestSession guest = GuestSession.Start("run");
+        guest.Expect(GuestSession.Prompt);
+        guest.Type("poweroff -f\r");
+        Assert.Equal(0, guest.Wait());
+        Assert.DoesNotContain("lhype: ", guest.Output.Replace(GuestSession.Prompt, "", StringComparison.Ordinal),
+            StringComparison.Ordinal);
+        Assert.Contains("engine translator", guest.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Twenty_boots_in_a_row_never_hang()
+    {
+        string script = "lhype.test=1";
+        for (int boot = 0; boot < 20; boot++)
+        {
+            using GuestSession guest = GuestSession.Start("run", "-q", "--timeout", "100", "--", script);
+            guest.Expect(GuestSession.Prompt);
+            guest.Type("poweroff -f\r");
+            Assert.Equal(0, guest.Wait());
+        }
+    }
+
+    [Fact]
+    public void A_disk_keeps_what_the_guest_writes_unless_it_is_a_snapshot()
+    {
+        string disk = Path.GetTempFileName();
+        try
+        {
+            using (FileStream file = File.OpenWrite(disk))
+            {
+                file.SetLength(8 << 20);
+            }
+
+            byte[] fresh = File.ReadAllBytes(disk);
+            WriteFromGuest(disk, "--snapshot");
+            Assert.Equal(fresh, File.ReadAllBytes(disk));
+
+            WriteFromGuest(disk);
+            byte[] written = File.ReadAllBytes(disk);
+            Assert.Equal("hello disk"u8.ToArray(), written[4096..(4096 + 10)]);
+
+            using GuestSession reader = GuestSession.Start("run", "-d", disk + ",ro,id=data");
+            reader.Expect(GuestSession.Prompt);
+            Assert.Contains("data", reader.Command("cat /sys/block/vda/serial; echo"), StringComparison.Ordinal);
+            Assert.Contains("1", reader.Command("cat /sys/block/vda/ro"), StringComparison.Ordinal);
+            Assert.Contains("hello disk", reader.Command("dd if=/dev/vda bs=4096 skip=1 count=1 2>/dev/null | head -c 10"),
+                StringComparison.Ordinal);
+            reader.Type("poweroff -f\r");
+            Assert.Equal(0, reader.Wait());
+        }
+        finally
+        {
+            File.Delete(disk);
+        }
+    }
+
+    private static void WriteFromGuest(string disk, params string[] options)
+    {
+        using GuestSession guest = GuestSession.Start(["run", "-d", disk, .. options]);
+        guest.Expect(GuestSession.Prompt);
+        guest.Command("echo 'hello disk' | dd of=/dev/vda bs=4096 seek=1 conv=sync 2>/dev/null; sync");
+        guest.Type("poweroff -f\r");
+        Assert.Equal(0, guest.Wait());
+    }
+}
