@@ -11,20 +11,23 @@ internal static class GuestProgram
     /// <summary>Path of the binary: LHYPE_BINARY (set by ./do), or ./lhype of this source tree.</summary>
     public static string Path { get; } = Find();
 
+    /// <summary>The directory of the source tree.</summary>
+    public static string SourceTree { get; } = FindSourceTree();
+
     private static string Find()
     {
         string? given = Environment.GetEnvironmentVariable("LHYPE_BINARY");
-        if (!string.IsNullOrEmpty(given))
-        {
-            return given;
-        }
+        return string.IsNullOrEmpty(given) ? System.IO.Path.Combine(FindSourceTree(), "lhype") : given;
+    }
 
+    private static string FindSourceTree()
+    {
         DirectoryInfo? directory = new(AppContext.BaseDirectory);
         while (directory is not null && !File.Exists(System.IO.Path.Combine(directory.FullName, "Lhype.slnx")))
         {
             directory = directory.Parent;
         }
 
-        return System.IO.Path.Combine(directory!.FullName, "lhype");
+        return directory!.FullName;
     }
 }

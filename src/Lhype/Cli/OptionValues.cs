@@ -14,10 +14,11 @@ namespace Lhype.Cli;
 internal static class OptionValues
 {
     private const ulong PageSize = 4096;
+    private const ulong SmallestMemory = 1 << 20;       // a PC's firmware area ends there
     private const int DiskIdLength = 20;
 
     /// <summary>A memory size in bytes: a number with K, M, G or T (powers of 1024, <c>MiB</c> and <c>MB</c> mean the
-    /// same), a bare number is MiB. A multiple of 4 KiB, more than zero.</summary>
+    /// same), a bare number is MiB. A multiple of 4 KiB, at least 1 MiB.</summary>
     public static ulong Size(string option, string text)
     {
         int digits = 0;
@@ -41,14 +42,17 @@ internal static class OptionValues
             throw new UsageException($"{option} {Quote(text)} is not a size; write 256M, 1G, or a number of MiB.");
         }
 
-        if (count == 0 || count > ulong.MaxValue >> 1 >> shift || (count << shift) % PageSize != 0)
+        if (count > ulong.MaxValue >> 1 >> shift || !IsMemorySize(count << shift))
         {
-            throw new UsageException(
-                $"{option} {Quote(text)} cannot be: a size is more than zero and a multiple of 4K.");
+            throw new UsageException($"{option} {Quote(text)} cannot be: a size is at least 1M and a multiple of 4K.");
         }
 
         return count << shift;
     }
+
+    /// <summary>True if a machine can have this many bytes of memory.</summary>
+    public static bool IsMemorySize(ulong bytes) =>
+        bytes is >= SmallestMemory and <= long.MaxValue && bytes % PageSize == 0;
 
     /// <summary><c>FILE[,ro][,id=NAME]</c>; a comma in a file name is written twice.</summary>
     public static DiskConfig Disk(string text)

@@ -245,11 +245,24 @@ internal sealed class RunOptions
         return option ?? argument;
     }
 
+    /// <summary>Reads a --config file. What options would refuse is refused here as well.</summary>
     private static MachineConfig Read(string file)
     {
         try
         {
-            return MachineConfig.FromJson(File.ReadAllText(OptionValues.FullPath("--config", file)), file);
+            MachineConfig config = MachineConfig.FromJson(File.ReadAllText(OptionValues.FullPath("--config", file)), file);
+            string wrong = !OptionValues.IsMemorySize(config.MemoryBytes) ? "memoryBytes"
+                : config.Cpus != 1 ? "cpus"
+                : !CpuNames.Contains(config.Cpu) ? "cpu"
+                : config.Machine == BoardKind.Lhype ? "machine"
+                : config.Engine == EngineKind.Kvm ? "engine"
+                : config.Networks.Count > 0 ? "networks"
+                : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
+                : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
+                : "";
+            return wrong.Length == 0
+                ? config
+                : throw new LhypeException($"{file} asks for something this version cannot do: {wrong}.");
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

@@ -82,7 +82,14 @@ public sealed class CommandLineTests
             Assert.Equal("a b", changed.Append);
             Assert.Equal("/v", changed.Kernel);
 
-            File.WriteAllText(file, "{ \"kernel\": 3 }");
+            foreach (string bad in (string[])["\"kernel\": 3", "\"kernel\": \"/v\", \"cpus\": 2",
+                "\"kernel\": \"/v\", \"memoryBytes\": 4096"])
+            {
+                File.WriteAllText(file, $"{{ {bad} }}");
+                Assert.Throws<LhypeException>(() => Settle("run", "--config", file));
+            }
+
+            File.WriteAllText(file, "");
             Assert.Throws<LhypeException>(() => Settle("run", "--config", file));
         }
         finally

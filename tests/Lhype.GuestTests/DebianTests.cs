@@ -1,0 +1,134 @@
+// A whole Debian 12 user land on an ext4 disk: its own init, a login, real programs, a clean shutdown, and a file system
+// that fsck finds clean. The image is made once per run by tests/guests/make-debian-rootfs.
+
+using System;
+using System.Diagnostics;
+using System.IO;
+using System.Security.Cryptography;
+using Xunit;
+
+namespace Lhype.GuestTests;
+
+/// <summary>Makes the disk image, and deletes it after the tests.</summary>
+public sealed class DebianDisk : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("lhype-debian-").FullName;
+
+    public DebianDisk()
+    {
+        Image = Path.Combine(_directory, "debian.img");
+        string script = Path.Combine(GuestProgram.SourceTree, "tests", "guests", "make-debian-rootfs");
+        (int status, string output) = Run(script, Image);
+        Assert.True(status == 0, $"{script} failed:\n{output}");
+    }
+
+    /// <summary>The pristine image.</summary>
+    public string Image { get; }
+
+    /// <summary>A copy that a test may write to.</summary>
+    public string Copy()
+    {
+        string copy = Path.Combine(_directory, Path.GetRandomFileName());
+        File.Copy(Image, copy);
+        return copy;
+    }
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    /// <summary>Runs a program of the host and returns its status and everything it said.</summary>
+    internal static (int Status, string Output) Run(string program, params string[] arguments)
+    {
+        ProcessStartInfo start = new("/bin/sh", ["-c", "exec \"$@\" 2>&1", "sh", program, .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardInput = true,
+        };
+        start.Environment["PATH"] = Environment.GetEnvironmentVariable("PATH") + ":/usr/sbin:/sbin";
+        using Process process = Process.Start(start)!;
+        process.StandardInput.Close();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output);
+    }
+}
+
+public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
+{
+    private const string ShellPrompt = "root@lhype-debian:~# ";
+
+    private static readonly string Threads =
+        "perl -Mthreads -e 'print join(\"+\", map { $_->join } map { my $n = $_; threads->create(sub { my $s = 0; "
+        + "$s += $_ * $n for 1..50000; $s }) } 1..4), \"\\n\"'";
+
+    private static readonly string FloatingPoint =
+        "perl -e 'my $s = 0; $s += 1 / ($_ * $_) for 1..20000; printf \"%.9f %.9f %.9f\\n\", $s, atan2(1, 1) * 4, exp(1)'";
+
+    [Fact]
+    public void Debian_boots_works_and_leaves_a_clean_disk()
+    {
+        string image = disk.Copy();
+        using GuestSession guest = Boot("run", "-m", "512M", "-d", image, "--", "root=/dev/vda", "rw");
+        Assert.Contains("apt 2.", Command(guest, "apt-get --version"), StringComparison.Ordinal);
+        Assert.Contains("1250025000+2500050000+3750075000+5000100000", Command(guest, Threads), StringComparison.Ordinal);
+        Assert.Contains("1.644884068 3.141592654 2.718281828", Command(guest, FloatingPoint), StringComparison.Ordinal);
+        Assert.Contains("0e10426a1d5bddffcef02f1345787128",
+            Command(guest, "seq 200000 | sort --parallel=4 -R | sort -n | md5sum"), StringComparison.Ordinal);
+        Assert.Contains("/dev/vda on / type ext4", Command(guest, "mount"), StringComparison.Ordinal);
+        Command(guest, "echo kept >/root/kept");
+        PowerOff(guest);
+
+        (int status, string report) = DebianDisk.Run("e2fsck", "-fn", image);
+        Assert.True(status == 0, report);
+        Assert.Contains("kept", DebianDisk.Run("debugfs", "-R", "cat /root/kept", image).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void With_a_snapshot_the_disk_stays_as_it_was()
+    {
+        byte[] before = Hash(disk.Image);
+        using GuestSession guest = Boot("run", "-m", "512M", "-d", disk.Image, "--snapshot", "--", "root=/dev/vda", "rw");
+        Command(guest, "dd if=/dev/urandom of=/root/noise bs=1M count=20; sync");
+        PowerOff(guest);
+        Assert.Equal(before, Hash(disk.Image));
+    }
+
+    private static GuestSession Boot(params string[] arguments)
+    {
+        GuestSession guest = GuestSession.Start(arguments);
+        try
+        {
+            guest.Expect("lhype-debian login: ");
+            guest.Type("root\r");
+            guest.Expect(ShellPrompt);
+
+            // Plain lines from here on: no line editor, no wrapping at the terminal's width.
+            guest.Type("exec bash --noediting\r");
+            guest.Expect(ShellPrompt);
+            Command(guest, "stty -echo");
+            return guest;
+        }
+        catch
+        {
+            guest.Dispose();
+            throw;
+        }
+    }
+
+    private static string Command(GuestSession guest, string line)
+    {
+        guest.Type(line + "\r");
+        return guest.Expect(ShellPrompt);
+    }
+
+    private static void PowerOff(GuestSession guest)
+    {
+        guest.Type("poweroff\r");
+        Assert.Equal(0, guest.Wait());
+    }
+
+    private static byte[] Hash(string file)
+    {
+        using FileStream stream = File.OpenRead(file);
+        return SHA256.HashData(stream);
+    }
+}
