@@ -24,6 +24,7 @@ namespace Lhype.Machine;
 public static class MachineBuilder
 {
     private const ulong PageBytes = 4096;
+    private const double MaxTimeoutSeconds = 1_000_000;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as its
     /// console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port prints.
@@ -64,6 +65,54 @@ public static class MachineBuilder
         }
 
         return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
+    }
+
+    /// <summary>Throws LhypeException if <paramref name="config"/> asks for what no machine of this version can
+    /// be.</summary>
+    public static void Check(MachineConfig config)
+    {
+        if (config.Cpus != 1)
+        {
+            throw new LhypeException($"--cpus {config.Cpus}: this version runs guests with one CPU; leave --cpus out.");
+        }
+
+        if (config.Engine == EngineKind.Kvm)
+        {
+            throw new LhypeException("--engine kvm: this version has the translator only; use --engine translator.");
+        }
+
+        if (config.Machine == BoardKind.Lhype)
+        {
+            throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
+        }
+
+        if (config.Console == MachineConfig.Socket)
+        {
+            throw new LhypeException("--console socket: this version has no control socket; use --console stdio.");
+        }
+
+        foreach (NetworkConfig network in config.Networks)
+        {
+            if (network.Kind != NetworkKind.None)
+            {
+                throw new LhypeException("--net: this version has no network cards; use --net none.");
+            }
+        }
+
+        if (!(config.TimeoutSeconds >= 0 && config.TimeoutSeconds <= MaxTimeoutSeconds))
+        {
+            throw new LhypeException($"--timeout: it must be 0 to {MaxTimeoutSeconds} seconds.");
+        }
+
+        if (config.MemoryBytes == 0 || config.MemoryBytes % PageBytes != 0)
+        {
+            throw new LhypeException($"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
+        }
+
+        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
+        {
+            throw new LhypeException($"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+        }
     }
 
     private static BuiltMachine Assemble(
@@ -227,47 +276,6 @@ public static class MachineBuilder
         }
 
         return disks;
-    }
-
-    private static void Check(MachineConfig config)
-    {
-        if (config.Cpus != 1)
-        {
-            throw new LhypeException($"--cpus {config.Cpus}: this version runs guests with one CPU; leave --cpus out.");
-        }
-
-        if (config.Engine == EngineKind.Kvm)
-        {
-            throw new LhypeException("--engine kvm: this version has the translator only; use --engine translator.");
-        }
-
-        if (config.Machine == BoardKind.Lhype)
-        {
-            throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
-        }
-
-        if (config.Console == MachineConfig.Socket)
-        {
-            throw new LhypeException("--console socket: this version has no control socket; use --console stdio.");
-        }
-
-        foreach (NetworkConfig network in config.Networks)
-        {
-            if (network.Kind != NetworkKind.None)
-            {
-                throw new LhypeException("--net: this version has no network cards; use --net none.");
-            }
-        }
-
-        if (config.MemoryBytes == 0 || config.MemoryBytes % PageBytes != 0)
-        {
-            throw new LhypeException($"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
-        }
-
-        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
-        {
-            throw new LhypeException($"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
-        }
     }
 
     private static T Own<T>(List<IDisposable> owned, T thing)

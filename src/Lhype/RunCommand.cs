@@ -15,21 +15,38 @@ namespace Lhype;
 /// <summary>Runs machines from start to end.</summary>
 internal static class RunCommand
 {
+    // A guest that resets this soon has not come far, and if it does so again and again it never will.
+    private const int MaxShortLives = 3;
+    private static readonly TimeSpan ShortLife = TimeSpan.FromSeconds(2);
+
     /// <summary>Runs the machine <paramref name="config"/> describes until it ends, starting it again as often as the
     /// guest resets it, unless that is to end it. Returns the exit status. Throws LhypeException for whatever is
     /// wrong with the configuration or the host.</summary>
     internal static int Run(MachineConfig config)
     {
+        MachineBuilder.Check(config);
         Messages messages = new();
+        long deadlineNs = config.TimeoutSeconds > 0
+            ? HostClock.MonotonicNs() + (long)(config.TimeoutSeconds * 1e9)
+            : long.MaxValue;
+        int shortLives = 0;
         for (bool first = true; ; first = false)
         {
-            using RunSession session = new(config, messages, first);
+            using RunSession session = new(config, messages, first, deadlineNs);
             MachineExit exit = session.Run();
-            if (exit.Kind != MachineExitKind.Reset || session.EndsAtReset)
+            if (exit.Kind == MachineExitKind.Reset && !session.EndsAtReset)
             {
-                session.Report(exit);
-                return exit.Status;
+                shortLives = session.Elapsed < ShortLife ? shortLives + 1 : 0;
+                if (shortLives < MaxShortLives)
+                {
+                    continue;
+                }
+
+                exit = new MachineExit(MachineExitKind.Crashed, $"it resets as soon as it starts, {shortLives} times");
             }
+
+            session.Report(exit);
+            return exit.Status;
         }
     }
 }
@@ -43,6 +60,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     private readonly MachineConfig _config;
     private readonly Messages _messages;
     private readonly bool _first;
+    private readonly long _deadlineNs;
     private readonly ConsoleSession _console;
     private readonly ConsoleSession? _serial;                   // beside a virtio console
     private readonly BuiltMachine _built;
@@ -54,12 +72,14 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     private bool _threadGone;
     private string _registers = "";
 
-    /// <summary>Builds the machine. Throws LhypeException.</summary>
-    internal RunSession(MachineConfig config, Messages messages, bool first)
+    /// <summary>Builds the machine, which must end before <paramref name="deadlineNs"/> of the monotonic clock. Throws
+    /// LhypeException.</summary>
+    internal RunSession(MachineConfig config, Messages messages, bool first, long deadlineNs)
     {
         _config = config;
         _messages = messages;
         _first = first;
+        _deadlineNs = deadlineNs;
         bool hasVirtioConsole = config.Console == MachineConfig.Stdio;
         Action<string> failed = error => End(MachineExitKind.HostError, error);
         _console = new ConsoleSession(hasVirtioConsole ? MachineConfig.Stdio : config.Serial, messages, failed);
@@ -83,6 +103,9 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     internal bool EndsAtReset =>
         _config.NoReboot || Array.IndexOf(_built.CommandLine.Split(' '), "panic=-1") >= 0;
 
+    /// <summary>Time since this life began.</summary>
+    internal TimeSpan Elapsed => TimeSpan.FromMicroseconds((HostClock.MonotonicNs() - _startNs) / 1000.0);
+
     /// <summary>Runs the machine to its end.</summary>
     internal MachineExit Run()
     {
@@ -104,8 +127,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             _built.Machine.RequestEnd(early);
         }
 
-        bool inTime = _config.TimeoutSeconds <= 0 || _ended.Wait(TimeSpan.FromSeconds(_config.TimeoutSeconds));
-        if (!inTime)
+        if (!EndsBefore(_deadlineNs))
         {
             End(MachineExitKind.TimedOut, FormattableString.Invariant($"{_config.TimeoutSeconds} s are over"));
         }
@@ -139,17 +161,15 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
         if (_config.Statistics && _threadGone)
         {
-            TimeSpan elapsed = TimeSpan.FromMicroseconds((HostClock.MonotonicNs() - _startNs) / 1000.0);
             TimeSpan processor = Environment.CpuUsage.TotalTime - _startProcessor;
             _messages.Say("counters of this run\n"
-                + RunReport.Statistics(_built.Vcpu.Statistics, _built.Machine.Sleeps, elapsed, processor));
+                + RunReport.Statistics(_built.Vcpu.Statistics, _built.Machine.Sleeps, Elapsed, processor));
         }
     }
 
     /// <inheritdoc/>
     public void ShowInfo()
     {
-        double seconds = (HostClock.MonotonicNs() - _startNs) / 1e9;
         List<string> lines =
         [
             $"name     {_config.Name}",
@@ -157,7 +177,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             $"command  {_built.CommandLine}",
             $"engine   {_built.EngineName}",
             $"memory   {_config.MemoryBytes >> 20} MiB",
-            FormattableString.Invariant($"up       {seconds:F1} s{(_built.Machine.Paused ? ", paused" : "")}"),
+            FormattableString.Invariant($"up       {Elapsed.TotalSeconds:F1} s{(_built.Machine.Paused ? ", paused" : "")}"),
         ];
         foreach (DiskConfig disk in _config.Disks)
         {
@@ -208,6 +228,18 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         }
 
         _ended.Set();
+    }
+
+    private bool EndsBefore(long deadlineNs)
+    {
+        if (deadlineNs == long.MaxValue)
+        {
+            _ended.Wait();
+            return true;
+        }
+
+        long remainingNs = Math.Max(0, deadlineNs - HostClock.MonotonicNs());
+        return _ended.Wait(TimeSpan.FromMicroseconds(remainingNs / 1000.0));
     }
 
     // From any thread.
