@@ -1,6 +1,6 @@
-// The architectural state of a stopped vCPU for code that holds no pointers: how the machine starts a kernel, what it
-// asks after a halt or a triple fault, and the register dump of a crash report. Everything here may be called on the
-// vCPU's thread only, while IVcpu.Run is not running.
+// The architectural state of a stopped vCPU for code that holds no pointers: how the machine starts a kernel,
+// what it asks after a halt or a triple fault, and the register dump of a crash report. Everything here may
+// be called on the vCPU's thread only, while IVcpu.Run is not running.
 
 using System.Globalization;
 using System.Text;
@@ -17,8 +17,8 @@ public static unsafe class VcpuRegisters
     public static void SetGpr(IVcpu vcpu, int number, uint value) => vcpu.State->Gpr[number & 15] = value;
 
     /// <summary>Loads a segment register with its descriptor cache; see <see cref="SegmentCache"/>.</summary>
-    public static void SetSegment(IVcpu vcpu, SegmentRegister register, ushort selector, uint baseAddress, uint limit,
-        uint attributes)
+    public static void SetSegment(IVcpu vcpu, SegmentRegister register, ushort selector, uint baseAddress,
+        uint limit, uint attributes)
     {
         ref SegmentCache segment = ref vcpu.State->Segment(register);
         segment.Selector = selector;
@@ -27,8 +27,8 @@ public static unsafe class VcpuRegisters
         segment.Attributes = attributes;
     }
 
-    /// <summary>Sets what a boot protocol leaves beside general and segment registers: EIP, CR0, GDTR, CPL 0, EFLAGS
-    /// clear. Ends by telling the engine that the state changed.</summary>
+    /// <summary>Sets what a boot protocol leaves beside general and segment registers: EIP, CR0, GDTR, CPL 0,
+    /// EFLAGS clear. Ends by telling the engine that the state changed.</summary>
     public static void SetProtectedMode(IVcpu vcpu, uint eip, uint cr0, uint gdtBase, uint gdtLimit)
     {
         CpuState* state = vcpu.State;
@@ -47,8 +47,8 @@ public static unsafe class VcpuRegisters
     /// <summary>True while EFLAGS.IF is set.</summary>
     public static bool InterruptsEnabled(IVcpu vcpu) => vcpu.State->InterruptFlag != 0;
 
-    /// <summary>The IDT's limit in bytes. Operating systems that reset the machine by a triple fault load 0 here
-    /// first.</summary>
+    /// <summary>The IDT's limit in bytes. Operating systems that reset the machine by a triple fault load 0
+    /// here first.</summary>
     public static uint IdtLimit(IVcpu vcpu) => vcpu.State->IdtLimit;
 
     /// <summary>All registers as text, one group a line, for crash reports and the monitor.</summary>
@@ -70,9 +70,10 @@ public static unsafe class VcpuRegisters
                 .Append(plain, $"{segment.Limit:x8} attributes={segment.Attributes:x5}\n");
         }
 
-        text.Append(plain, $"GDT={state->GdtBase:x8}/{state->GdtLimit:x4} IDT={state->IdtBase:x8}/{state->IdtLimit:x4}\n")
-            .Append(plain, $"CR0={state->Cr0:x8} CR2={state->Cr2:x8} CR3={state->Cr3:x8} CR4={state->Cr4:x8} ")
-            .Append(plain, $"EFER={state->Efer:x}\n")
+        text.Append(plain, $"GDT={state->GdtBase:x8}/{state->GdtLimit:x4} ")
+            .Append(plain, $"IDT={state->IdtBase:x8}/{state->IdtLimit:x4}\n")
+            .Append(plain, $"CR0={state->Cr0:x8} CR2={state->Cr2:x8} CR3={state->Cr3:x8} ")
+            .Append(plain, $"CR4={state->Cr4:x8} EFER={state->Efer:x}\n")
             .Append(plain, $"last fault: vector {state->FaultVector} error {state->FaultError:x} ")
             .Append(plain, $"address {state->FaultAddress:x8}");
         return text.ToString();

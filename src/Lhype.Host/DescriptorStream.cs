@@ -1,6 +1,6 @@
-// A stream that only writes a descriptor. The runtime's own streams for standard output and error are no use to a tool
-// whose standard output belongs to a guest: Console's send terminal set-up sequences there, and FileStream writes at
-// positions of its own, over what the guest printed into the same file.
+// A stream that only writes a descriptor. The runtime's own streams for standard output and error are no use
+// to a tool whose standard output belongs to a guest: Console's send terminal set-up sequences there, and
+// FileStream writes at positions of its own, over what the guest printed into the same file.
 
 using System;
 using System.IO;
@@ -34,8 +34,8 @@ public sealed unsafe class DescriptorStream : Stream
         set => throw new NotSupportedException();
     }
 
-    /// <summary>Writes all of <paramref name="buffer"/>. Throws <see cref="IOException"/> if the descriptor takes no
-    /// more.</summary>
+    /// <summary>Writes all of <paramref name="buffer"/>. Throws <see cref="IOException"/> if the descriptor
+    /// takes no more.</summary>
     public override void Write(ReadOnlySpan<byte> buffer)
     {
         while (!buffer.IsEmpty)

@@ -1,14 +1,16 @@
-// Why this file exists: translated guest code may fault (a division by zero, an unmasked FPU exception, a misaligned
-// SSE operand), and Linux reports that by a signal. No managed code may ever run in a signal frame, so the handler is
-// emitted machine code: if the faulting instruction lies in a registered range of translated code it notes the facts
-// in the vCPU's state block and resumes at an exit stub; otherwise it passes the signal on to the handler that was
-// there before, the .NET runtime's, which turns it into NullReferenceException and friends as ever.
+// Why this file exists: translated guest code may fault (a division by zero, an unmasked FPU exception, a
+// misaligned SSE operand), and Linux reports that by a signal. No managed code may ever run in a signal
+// frame, so the handler is emitted machine code: if the faulting instruction lies in a registered range of
+// translated code it notes the facts in the vCPU's state block and resumes at an exit stub; otherwise it
+// passes the signal on to the handler that was there before, the .NET runtime's, which turns it into
+// NullReferenceException and friends as ever.
 //
-// Signal dispositions belong to the process, not to a machine: this file therefore holds the one piece of static
-// mutable state in the project. It is written under a lock at set-up and read by the emitted handler.
+// Signal dispositions belong to the process, not to a machine: this file therefore holds the one piece of
+// static mutable state in the project. It is written under a lock at set-up and read by the emitted handler.
 //
-// SAFETY: the data page and the code page live as long as the process, because a signal may arrive at any time. A
-// slot becomes visible to the handler by its length, which is written last on registration and first on removal.
+// SAFETY: the data page and the code page live as long as the process, because a signal may arrive at any
+// time. A slot becomes visible to the handler by its length, which is written last on registration and first
+// on removal.
 //
 // Called by the translator (Register) and by every thread that runs a vCPU (PrepareThread).
 
@@ -53,10 +55,11 @@ public static unsafe class FaultHandler
         private readonly int _padding;
     }
 
-    /// <summary>Routes faults of the instructions in [<paramref name="codeStart"/>, +<paramref name="length"/>) to
-    /// <paramref name="resumeAddress"/>, with all registers as they were at the fault; R15 must hold the address
-    /// <paramref name="slots"/> are relative to. Dispose to forget the range, when no thread can be in it. Throws
-    /// LhypeException when the host refuses signal handlers.</summary>
+    /// <summary>Routes faults of the instructions in [<paramref name="codeStart"/>,
+    /// +<paramref name="length"/>) to <paramref name="resumeAddress"/>, with all registers as they were at
+    /// the fault; R15 must hold the address <paramref name="slots"/> are relative to. Dispose to forget the
+    /// range, when no thread can be in it. Throws LhypeException when the host refuses signal
+    /// handlers.</summary>
     public static IDisposable Register(byte* codeStart, nuint length, byte* resumeAddress, FaultSlots slots)
     {
         lock (Gate)
@@ -81,9 +84,10 @@ public static unsafe class FaultHandler
         throw new LhypeException($"More than {MaxRanges} virtual CPUs in one process are not supported.");
     }
 
-    /// <summary>Gives the calling thread an alternate signal stack large enough for any processor state. The runtime's
-    /// own is 16 KiB or missing, and the kernel alone wants 12 KiB where AMX exists. Calling it again does nothing.
-    /// Dispose on the same thread before it ends; that brings back the previous stack.</summary>
+    /// <summary>Gives the calling thread an alternate signal stack large enough for any processor state. The
+    /// runtime's own is 16 KiB or missing, and the kernel alone wants 12 KiB where AMX exists. Calling it
+    /// again does nothing. Dispose on the same thread before it ends; that brings back the previous
+    /// stack.</summary>
     public static IDisposable PrepareThread()
     {
         Libc.stack_t current;
@@ -147,15 +151,16 @@ public static unsafe class FaultHandler
             };
             if (!known || Libc.sigaction(signal, &action, null) != 0)
             {
-                throw new LhypeException($"The host refuses a handler for signal {signal} (sigaction failed).");
+                throw new LhypeException(
+                    $"The host refuses a handler for signal {signal} (sigaction failed).");
             }
         }
 
         _code = code;
     }
 
-    // The handler: rdi = signal, rsi = siginfo, rdx = ucontext. In the ucontext, uc_stack is at 16 (sp, flags, size)
-    // and the general registers start at 40 in the order of sys/ucontext.h.
+    // The handler: rdi = signal, rsi = siginfo, rdx = ucontext. In the ucontext, uc_stack is at 16 (sp,
+    // flags, size) and the general registers start at 40 in the order of sys/ucontext.h.
     private static byte[] Emit(nint data)
     {
         StubWriter code = new();
@@ -188,10 +193,10 @@ public static unsafe class FaultHandler
         return code.Finish();
     }
 
-    // Not ours: enter the previous handler as the kernel would have. Handlers with and without SA_SIGINFO take the
-    // signal number in the same register, so one jump serves both. A handler installed without SA_ONSTACK expects the
-    // interrupted stack (CoreCLR's for SIGFPE does its whole exception dispatch there), so if the kernel moved to an
-    // alternate stack for our sake, move back for the call.
+    // Not ours: enter the previous handler as the kernel would have. Handlers with and without SA_SIGINFO
+    // take the signal number in the same register, so one jump serves both. A handler installed without
+    // SA_ONSTACK expects the interrupted stack (CoreCLR's for SIGFPE does its whole exception dispatch
+    // there), so if the kernel moved to an alternate stack for our sake, move back for the call.
     private static void EmitChain(StubWriter code, nint data) =>
         code.Label("chain")
             .Imm64([0x49, 0xB8], data + OldActionsOffset)   // mov  r8, old actions
@@ -222,8 +227,8 @@ public static unsafe class FaultHandler
             .Label("tail")
             .Bytes(0xFF, 0xE0);                             // jmp  rax
 
-    // Nobody wants it: restore the default action and return, so that the instruction faults again and the process
-    // ends with the right signal.
+    // Nobody wants it: restore the default action and return, so that the instruction faults again and the
+    // process ends with the right signal.
     private static void EmitDefault(StubWriter code, nint data) =>
         code.Label("default")
             .Imm64([0x48, 0xBE], data + DefaultActionOffset) // mov rsi, action

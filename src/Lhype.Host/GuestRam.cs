@@ -1,6 +1,7 @@
 // Guest RAM: one memfd, mapped once, so that host address = Base + guest-physical address for every RAM byte.
-// RAM above the PCI hole (3 GiB) appears again at 4 GiB, as on a PC; the address space in between is reserved and
-// inaccessible. Created by MachineBuilder; read by the MMU (raw pointer) and by devices (through GuestMemory).
+// RAM above the PCI hole (3 GiB) appears again at 4 GiB, as on a PC; the address space in between is reserved
+// and inaccessible. Created by MachineBuilder; read by the MMU (raw pointer) and by devices (through
+// GuestMemory).
 
 using System;
 
@@ -9,7 +10,8 @@ namespace Lhype.Host;
 /// <summary>The guest's RAM. Sizes and addresses in bytes. Owns the mapping and the memfd.</summary>
 public sealed unsafe class GuestRam : IDisposable
 {
-    /// <summary>Guest-physical start of the PCI hole: RAM beyond this size continues at <see cref="HighStart"/>.</summary>
+    /// <summary>Guest-physical start of the PCI hole: RAM beyond this size continues at
+    /// <see cref="HighStart"/>.</summary>
     public const ulong HoleStart = 0xC000_0000;
 
     /// <summary>Guest-physical address where RAM continues above the hole.</summary>
@@ -25,12 +27,14 @@ public sealed unsafe class GuestRam : IDisposable
     private int _fd;
     private byte* _base;
 
-    /// <summary>Maps <paramref name="sizeBytes"/> (a multiple of 4096) of zeroed RAM. Throws LhypeException.</summary>
+    /// <summary>Maps <paramref name="sizeBytes"/> (a multiple of 4096) of zeroed RAM. Throws
+    /// LhypeException.</summary>
     public GuestRam(ulong sizeBytes)
     {
         if (sizeBytes == 0 || (sizeBytes & 4095) != 0)
         {
-            throw new LhypeException($"Guest memory of {sizeBytes} bytes is not a positive multiple of 4096.");
+            throw new LhypeException(
+                $"Guest memory of {sizeBytes} bytes is not a positive multiple of 4096.");
         }
 
         Size = sizeBytes;
@@ -40,7 +44,8 @@ public sealed unsafe class GuestRam : IDisposable
         _fd = Libc.memfd_create("lhype-ram", Libc.MFD_CLOEXEC);
         if (_fd < 0 || Libc.ftruncate(_fd, (long)sizeBytes) != 0)
         {
-            throw new LhypeException($"The host cannot provide {sizeBytes >> 20} MiB of guest memory; use a smaller --memory.");
+            throw new LhypeException(
+                $"The host cannot provide {sizeBytes >> 20} MiB of guest memory; use a smaller --memory.");
         }
 
         nint reserved = Libc.mmap(0, _reserved, Libc.PROT_NONE,
@@ -48,7 +53,8 @@ public sealed unsafe class GuestRam : IDisposable
         if (reserved == -1 || !MapPart(reserved, 0, LowSize, 0)
             || (HighSize != 0 && !MapPart(reserved, HighStart, HighSize, (long)LowSize)))
         {
-            throw new LhypeException($"The host has no address space for {sizeBytes >> 20} MiB of guest memory; use a smaller --memory.");
+            throw new LhypeException(
+                $"The host has no address space for {sizeBytes >> 20} MiB of guest RAM; use less --memory.");
         }
 
         _base = (byte*)reserved;
@@ -69,12 +75,14 @@ public sealed unsafe class GuestRam : IDisposable
     /// <summary>The memfd that backs RAM (for sharing and snapshots).</summary>
     public int FileDescriptor => _fd;
 
-    /// <summary>True if all of [<paramref name="gpa"/>, +<paramref name="length"/>) is RAM in one piece.</summary>
+    /// <summary>True if all of [<paramref name="gpa"/>, +<paramref name="length"/>) is RAM in one
+    /// piece.</summary>
     public bool Contains(ulong gpa, ulong length)
     {
         if (gpa < LowSize)
         {
-            return length <= LowSize - gpa && (gpa >= VideoEnd || length <= VideoStart - Math.Min(gpa, VideoStart));
+            return length <= LowSize - gpa
+                && (gpa >= VideoEnd || length <= VideoStart - Math.Min(gpa, VideoStart));
         }
 
         return gpa >= HighStart && gpa - HighStart < HighSize && length <= HighSize - (gpa - HighStart);
@@ -83,8 +91,8 @@ public sealed unsafe class GuestRam : IDisposable
     /// <summary>True if the 4 KiB page that holds <paramref name="gpa"/> is RAM.</summary>
     public bool IsRamPage(ulong gpa) => Contains(gpa & ~4095UL, 4096);
 
-    /// <summary>The RAM bytes [<paramref name="gpa"/>, +<paramref name="length"/>) as a span; false if any is not
-    /// RAM. The guest may change them at any moment: copy before checking.</summary>
+    /// <summary>The RAM bytes [<paramref name="gpa"/>, +<paramref name="length"/>) as a span; false if any is
+    /// not RAM. The guest may change them at any moment: copy before checking.</summary>
     public bool TryGetSpan(ulong gpa, int length, out Span<byte> span)
     {
         if (length < 0 || !Contains(gpa, (ulong)length))

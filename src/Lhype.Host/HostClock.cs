@@ -1,10 +1,10 @@
-// Host time as the guest will see it: the processor's time-stamp counter, its frequency and the wall clock. Guest TSC =
-// host TSC - TicksAtStart, so emitted code reads time by one RDTSC and one subtraction. Made once per machine by
-// MachineBuilder, which feeds it to VirtualClock.
+// Host time as the guest will see it: the processor's time-stamp counter, its frequency and the wall clock.
+// Guest TSC = host TSC - TicksAtStart, so emitted code reads time by one RDTSC and one subtraction. Made once
+// per machine by MachineBuilder, which feeds it to VirtualClock.
 //
 // The frequency is taken from CPUID where the processor or the hypervisor states it, and measured against
-// CLOCK_MONOTONIC otherwise. A stated value is checked by a short measurement first: a hypervisor that migrated us to
-// another machine, or masks leaves carelessly, would make every guest clock wrong.
+// CLOCK_MONOTONIC otherwise. A stated value is checked by a short measurement first: a hypervisor that
+// migrated us to another machine, or masks leaves carelessly, would make every guest clock wrong.
 
 using System;
 using System.Runtime.Intrinsics.X86;
@@ -71,7 +71,8 @@ public sealed unsafe class HostClock : IDisposable
         return now > TicksAtStart ? now - TicksAtStart : 0;
     }
 
-    /// <summary>Nanoseconds of CLOCK_MONOTONIC, for time-outs that are the tool's and not the guest's.</summary>
+    /// <summary>Nanoseconds of CLOCK_MONOTONIC, for time-outs that are the tool's and not the
+    /// guest's.</summary>
     public static long MonotonicNs()
     {
         Libc.timespec_t now;
@@ -98,8 +99,9 @@ public sealed unsafe class HostClock : IDisposable
         return (Measure(MeasureMs), "measured against CLOCK_MONOTONIC");
     }
 
-    // SDM vol. 2, CPUID leaf 15H: TSC = crystal (ECX) * EBX / EAX. Leaf 0x40000010, EAX: kHz, by convention of VMware
-    // that KVM and others follow; valid only if leaf 0x40000000 says so and leaf 1 shows a hypervisor.
+    // SDM vol. 2, CPUID leaf 15H: TSC = crystal (ECX) * EBX / EAX. Leaf 0x40000010, EAX: kHz, by convention
+    // of VMware that KVM and others follow; valid only if leaf 0x40000000 says so and leaf 1 shows a
+    // hypervisor.
     private static (ulong Hz, string Source) StatedFrequency()
     {
         const int Hypervisor = 1 << 31;
@@ -130,7 +132,8 @@ public sealed unsafe class HostClock : IDisposable
         return (ulong)((UInt128)(ticks1 - ticks0) * 1_000_000_000 / (ulong)Math.Max(1, ns1 - ns0));
     }
 
-    // The tightest of several readings: an interrupt between the two instructions would shift one against the other.
+    // The tightest of several readings: an interrupt between the two instructions would shift one against the
+    // other.
     private (ulong Ticks, long Ns) ReadPair()
     {
         (ulong, long) pair = default;

@@ -1,5 +1,5 @@
-// Randomness from the host's kernel: seeds for the guest's pool, the virtio entropy device. Machine wraps it as
-// IEntropy, so that a replay can put recorded bytes in its place.
+// Randomness from the host's kernel: seeds for the guest's pool, the virtio entropy device. Machine wraps it
+// as IEntropy, so that a replay can put recorded bytes in its place.
 
 using System;
 
@@ -8,7 +8,8 @@ namespace Lhype.Host;
 /// <summary>Random bytes from getrandom(2).</summary>
 public static unsafe class HostEntropy
 {
-    /// <summary>Fills <paramref name="destination"/>. Throws LhypeException if the host has no randomness.</summary>
+    /// <summary>Fills <paramref name="destination"/>. Throws LhypeException if the host has no
+    /// randomness.</summary>
     public static void Fill(Span<byte> destination)
     {
         while (!destination.IsEmpty)

@@ -1,5 +1,6 @@
-// The one exception type for user and host errors: its message is one sentence for a human that says what failed,
-// which file or option was involved and what to do. Thrown anywhere during set-up, caught once in Program.
+// The one exception type for user and host errors: its message is one sentence for a human that says what
+// failed, which file or option was involved and what to do. Thrown anywhere during set-up, caught once in
+// Program.
 
 using System;
 
@@ -19,10 +20,12 @@ public sealed class LhypeException : Exception
     }
 }
 
-/// <summary>Always-on checks for our own bugs: a violated invariant ends the process with what was known.</summary>
+/// <summary>Always-on checks for our own bugs: a violated invariant ends the process with what was
+/// known.</summary>
 public static class Invariant
 {
-    /// <summary>Ends the process with <paramref name="message"/> unless <paramref name="condition"/> holds.</summary>
+    /// <summary>Ends the process with <paramref name="message"/> unless <paramref name="condition"/>
+    /// holds.</summary>
     public static void Check(bool condition, string message)
     {
         if (!condition)

@@ -1,6 +1,6 @@
-// A file of the host as storage: positional reads and writes, flush, discard, and a lock, so that two guests never
-// write one disk image. Used by Machine/Block; all failures while the guest runs are returned as errno values for the
-// device to report, only opening throws.
+// A file of the host as storage: positional reads and writes, flush, discard, and a lock, so that two guests
+// never write one disk image. Used by Machine/Block; all failures while the guest runs are returned as errno
+// values for the device to report, only opening throws.
 
 using System;
 using System.IO;
@@ -40,8 +40,8 @@ public sealed unsafe class HostFile : IDisposable
     /// <summary>Size when opened.</summary>
     public long Length { get; private set; }
 
-    /// <summary>Opens an existing file or block device. The lock is an open-file-description lock on all of it (kept
-    /// until Dispose, dropped by the kernel if the process dies). Throws LhypeException.</summary>
+    /// <summary>Opens an existing file or block device. The lock is an open-file-description lock on all of
+    /// it (kept until Dispose, dropped by the kernel if the process dies). Throws LhypeException.</summary>
     public static HostFile Open(string path, bool readOnly, HostFileLock mode)
     {
         if (Directory.Exists(path))
@@ -49,11 +49,13 @@ public sealed unsafe class HostFile : IDisposable
             throw new LhypeException($"{path} is a directory, not a disk image.");
         }
 
-        int fd = Libc.open(path, (readOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_CLOEXEC | Libc.O_NONBLOCK, 0);
+        int access = readOnly ? Libc.O_RDONLY : Libc.O_RDWR;
+        int fd = Libc.open(path, access | Libc.O_CLOEXEC | Libc.O_NONBLOCK, 0);
         if (fd < 0)
         {
             int errno = Libc.Errno;
-            string advice = !readOnly && errno is Libc.EACCES or Libc.EROFS ? "; add ,ro to open it for reading only" : "";
+            bool writeRefused = !readOnly && errno is Libc.EACCES or Libc.EROFS;
+            string advice = writeRefused ? "; add ,ro to open it for reading only" : "";
             throw new LhypeException($"Cannot open {path}: {Libc.Describe(errno)}{advice}.");
         }
 
@@ -74,14 +76,14 @@ public sealed unsafe class HostFile : IDisposable
         {
             _ = Libc.close(fd);
             throw new LhypeException(
-                $"{path} is in use by another process; stop the guest that uses it, or open it with ,ro in both.");
+                $"{path} is in use by another process; stop the guest that uses it, or use ,ro in both.");
         }
 
         return new HostFile(fd, path, readOnly, length);
     }
 
-    /// <summary>An anonymous file in <paramref name="directory"/> that vanishes with its descriptor, for overlays.
-    /// Throws LhypeException.</summary>
+    /// <summary>An anonymous file in <paramref name="directory"/> that vanishes with its descriptor, for
+    /// overlays. Throws LhypeException.</summary>
     public static HostFile CreateTemporary(string directory)
     {
         int fd = Libc.open(directory, Libc.O_RDWR | Libc.O_TMPFILE | Libc.O_CLOEXEC, 0x180);
@@ -94,8 +96,8 @@ public sealed unsafe class HostFile : IDisposable
         return new HostFile(fd, directory, readOnly: false, 0);
     }
 
-    /// <summary>Fills <paramref name="destination"/>; bytes beyond the end of the file read as zero. Returns 0 or
-    /// errno.</summary>
+    /// <summary>Fills <paramref name="destination"/>; bytes beyond the end of the file read as zero. Returns
+    /// 0 or errno.</summary>
     public int Read(long offset, Span<byte> destination)
     {
         while (!destination.IsEmpty)
@@ -152,12 +154,13 @@ public sealed unsafe class HostFile : IDisposable
     /// <summary>Waits until written data is on stable storage. Returns 0 or errno.</summary>
     public int Flush() => Libc.fdatasync(_fd) == 0 ? 0 : Libc.Errno;
 
-    /// <summary>Gives the storage of a range back; it reads as zero afterwards. Returns 0 or errno (EOPNOTSUPP where
-    /// the file system cannot).</summary>
+    /// <summary>Gives the storage of a range back; it reads as zero afterwards. Returns 0 or errno
+    /// (EOPNOTSUPP where the file system cannot).</summary>
     public int PunchHole(long offset, long length) =>
         Allocate(Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE, offset, length);
 
-    /// <summary>Makes a range read as zero, keeping its storage. Returns 0 or errno (EOPNOTSUPP as above).</summary>
+    /// <summary>Makes a range read as zero, keeping its storage. Returns 0 or errno (EOPNOTSUPP as
+    /// above).</summary>
     public int ZeroRange(long offset, long length) =>
         Allocate(Libc.FALLOC_FL_ZERO_RANGE | Libc.FALLOC_FL_KEEP_SIZE, offset, length);
 

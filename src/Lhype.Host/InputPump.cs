@@ -1,6 +1,6 @@
-// Reads a file descriptor (standard input) on a thread of its own and hands the bytes on. It waits in poll(2), together
-// with an event descriptor, so that it can be stopped while nobody types. Terminals, pipes, files and closed
-// descriptors all work; what cannot be read is the end of input.
+// Reads a file descriptor (standard input) on a thread of its own and hands the bytes on. It waits in
+// poll(2), together with an event descriptor, so that it can be stopped while nobody types. Terminals, pipes,
+// files and closed descriptors all work; what cannot be read is the end of input.
 
 using System;
 using System.Threading;
@@ -20,7 +20,8 @@ public sealed unsafe class InputPump : IDisposable
     private readonly Thread _thread;
     private int _disposed;
 
-    /// <summary>Starts reading <paramref name="fd"/>, which stays the caller's. Throws LhypeException.</summary>
+    /// <summary>Starts reading <paramref name="fd"/>, which stays the caller's. Throws
+    /// LhypeException.</summary>
     public InputPump(int fd, InputReceiver receive)
     {
         _fd = fd;
@@ -35,9 +36,9 @@ public sealed unsafe class InputPump : IDisposable
         _thread.Start();
     }
 
-    /// <summary>True if standard descriptor <paramref name="fd"/> came from whoever started this process. One that
-    /// was closed then may since have become some file of our own; those, unlike inherited ones, all carry the
-    /// close-on-exec flag.</summary>
+    /// <summary>True if standard descriptor <paramref name="fd"/> came from whoever started this process. One
+    /// that was closed then may since have become some file of our own; those, unlike inherited ones, all
+    /// carry the close-on-exec flag.</summary>
     public static bool WasInherited(int fd)
     {
         int flags = Libc.fcntl(fd, Libc.F_GETFD, null);

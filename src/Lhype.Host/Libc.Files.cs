@@ -6,7 +6,8 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x8_0000, O_TMPFILE = 0x41_0000;
+    internal const int O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x8_0000,
+        O_TMPFILE = 0x41_0000;
     internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_SETLK = 37;
     internal const short F_RDLCK = 0, F_WRLCK = 1;
     internal const int EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EROFS = 30, EPIPE = 32;

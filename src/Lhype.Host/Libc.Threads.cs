@@ -23,7 +23,8 @@ internal static unsafe partial class Libc
 
     /// <summary>futex(2): the C library has no wrapper, only syscall(2).</summary>
     [LibraryImport("libc", EntryPoint = "syscall")]
-    internal static partial long futex(long number, int* word, long operation, long value, timespec_t* timeout);
+    internal static partial long futex(long number, int* word, long operation, long value,
+        timespec_t* timeout);
 
     [LibraryImport("libc")]
     internal static partial int prctl(int option, ulong argument);

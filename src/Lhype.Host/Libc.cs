@@ -1,5 +1,6 @@
 // Every Linux system call and C library function the project uses, one signature each, C names kept.
-// Called only from Lhype.Host; the other projects see the typed wrappers built on top (GuestRam, CodeMemory, ...).
+// Called only from Lhype.Host; the other projects see the typed wrappers built on top (GuestRam, CodeMemory,
+// ...).
 
 using System.Runtime.InteropServices;
 
@@ -8,11 +9,13 @@ namespace Lhype.Host;
 internal static unsafe partial class Libc
 {
     internal const int PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4;
-    internal const int MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_NORESERVE = 0x4000;
+    internal const int MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20,
+        MAP_NORESERVE = 0x4000;
     internal const uint MFD_CLOEXEC = 1;
 
     [LibraryImport("libc", SetLastError = true)]
-    internal static partial nint mmap(nint address, nuint length, int protection, int flags, int fd, long offset);
+    internal static partial nint mmap(nint address, nuint length, int protection, int flags, int fd,
+        long offset);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int munmap(nint address, nuint length);

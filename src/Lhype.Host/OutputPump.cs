@@ -1,6 +1,7 @@
-// Carries what a guest prints to a file descriptor, byte for byte, on a thread of its own: the vCPU only stores into a
-// ring and never waits for a terminal, unless the ring is full. After a burst the thread naps before it sleeps, so that
-// a guest that prints character by character causes one system call per nap, not one per character.
+// Carries what a guest prints to a file descriptor, byte for byte, on a thread of its own: the vCPU only
+// stores into a ring and never waits for a terminal, unless the ring is full. After a burst the thread naps
+// before it sleeps, so that a guest that prints character by character causes one system call per nap, not
+// one per character.
 
 using System;
 using System.Numerics;
@@ -25,9 +26,10 @@ public sealed unsafe class OutputPump : IDisposable
     private int _finish;        // no more bytes will come
     private volatile bool _abandoned;
 
-    /// <summary>Starts pumping to <paramref name="fd"/>, which stays the caller's. <paramref name="capacity"/> is a
-    /// power of two. <paramref name="failed"/> is called once, on the pump's thread, if the descriptor no longer takes
-    /// data (a closed pipe, a full disk); everything from then on is dropped.</summary>
+    /// <summary>Starts pumping to <paramref name="fd"/>, which stays the caller's.
+    /// <paramref name="capacity"/> is a power of two. <paramref name="failed"/> is called once, on the pump's
+    /// thread, if the descriptor no longer takes data (a closed pipe, a full disk); everything from then on
+    /// is dropped.</summary>
     public OutputPump(int fd, int capacity = 1 << 16, Action<string>? failed = null)
     {
         Invariant.Check(BitOperations.IsPow2(capacity), "the capacity of an output ring is a power of two");
@@ -56,7 +58,8 @@ public sealed unsafe class OutputPump : IDisposable
         _ring[head & (_ring.Length - 1)] = value;
         Volatile.Write(ref _head, head + 1);
 
-        // A full barrier between the store of the head and the load of the flag; the consumer has its mirror image.
+        // A full barrier between the store of the head and the load of the flag; the consumer has its mirror
+        // image.
         Interlocked.MemoryBarrier();
         if (_resting != 0)
         {
@@ -73,8 +76,8 @@ public sealed unsafe class OutputPump : IDisposable
         }
     }
 
-    /// <summary>From any thread: drops what is queued and all that comes, and frees a waiting producer. For leaving at
-    /// once when the reader has stopped reading.</summary>
+    /// <summary>From any thread: drops what is queued and all that comes, and frees a waiting producer. For
+    /// leaving at once when the reader has stopped reading.</summary>
     public void Abandon()
     {
         _abandoned = true;

@@ -1,6 +1,6 @@
-// The user's terminal while a guest owns it: every key reaches the guest, nothing is echoed or translated. The old
-// settings come back on Dispose, and from the signal callbacks of the command that made this object; a process that
-// dies without either (SIGKILL) leaves a raw terminal, which `reset` cures.
+// The user's terminal while a guest owns it: every key reaches the guest, nothing is echoed or translated.
+// The old settings come back on Dispose, and from the signal callbacks of the command that made this object;
+// a process that dies without either (SIGKILL) leaves a raw terminal, which `reset` cures.
 
 using System;
 using System.Threading;
@@ -25,8 +25,8 @@ public sealed unsafe class RawTerminal : IDisposable
     /// <summary>True if the descriptor is a terminal.</summary>
     public static bool IsTerminal(int fd) => Libc.isatty(fd) != 0;
 
-    /// <summary>Makes the terminal on <paramref name="fd"/> raw. Null if it is not a terminal, or belongs to another
-    /// job (a background process may not touch it).</summary>
+    /// <summary>Makes the terminal on <paramref name="fd"/> raw. Null if it is not a terminal, or belongs to
+    /// another job (a background process may not touch it).</summary>
     public static RawTerminal? TryEnter(int fd)
     {
         Libc.termios_t saved;
@@ -40,7 +40,8 @@ public sealed unsafe class RawTerminal : IDisposable
         return terminal;
     }
 
-    /// <summary>Raw mode again, after <see cref="Suspend"/> or after the process was stopped and continued.</summary>
+    /// <summary>Raw mode again, after <see cref="Suspend"/> or after the process was stopped and
+    /// continued.</summary>
     public void Resume()
     {
         lock (_gate)

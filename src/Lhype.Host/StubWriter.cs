@@ -1,6 +1,6 @@
-// A few host functions cannot be written in C#: the signal handler, and instructions without an intrinsic. They are
-// hand-encoded with this writer, which only knows bytes, labels and 32-bit relative jumps. Used by FaultHandler and
-// HostClock; the translator has its own emitter.
+// A few host functions cannot be written in C#: the signal handler, and instructions without an intrinsic.
+// They are hand-encoded with this writer, which only knows bytes, labels and 32-bit relative jumps. Used by
+// FaultHandler and HostClock; the translator has its own emitter.
 
 using System;
 using System.Buffers.Binary;

@@ -1,6 +1,7 @@
-// The thread a vCPU lives on. Emitted code runs on it with registers, stack and signal state that differ from what
-// ordinary .NET threads have, so it is always a thread of its own: explicit stack size, alternate signal stack, and
-// no signals but those of the processor and of the runtime, which other threads of the process take instead.
+// The thread a vCPU lives on. Emitted code runs on it with registers, stack and signal state that differ from
+// what ordinary .NET threads have, so it is always a thread of its own: explicit stack size, alternate signal
+// stack, and no signals but those of the processor and of the runtime, which other threads of the process
+// take instead.
 
 using System;
 using System.Threading;
@@ -10,8 +11,8 @@ namespace Lhype.Host;
 /// <summary>A dedicated thread for one vCPU.</summary>
 public sealed unsafe class VcpuThread
 {
-    /// <summary>Stack size in bytes: room for a call-return stack in emitted code, signal frames of the largest
-    /// processor state, and deep C# calls below them.</summary>
+    /// <summary>Stack size in bytes: room for a call-return stack in emitted code, signal frames of the
+    /// largest processor state, and deep C# calls below them.</summary>
     public const int StackBytes = 4 << 20;
 
     private readonly Thread _thread;
@@ -23,20 +24,23 @@ public sealed unsafe class VcpuThread
     /// <summary>Starts the thread.</summary>
     public void Start() => _thread.Start();
 
-    /// <summary>Waits until the body has returned; false if it has not after <paramref name="patience"/>.</summary>
+    /// <summary>Waits until the body has returned; false if it has not after
+    /// <paramref name="patience"/>.</summary>
     public bool Join(TimeSpan patience) => _thread.Join(patience);
 
     private static void Run(Action body)
     {
-        // A halted guest sleeps until its next timer; the default slack of 50 us would show as interrupt latency.
+        // A halted guest sleeps until its next timer; the default slack of 50 us would show as interrupt
+        // latency.
         _ = Libc.prctl(Libc.PR_SET_TIMERSLACK, 1);
         BlockOutsideSignals();
         using IDisposable stack = FaultHandler.PrepareThread();
         body();
     }
 
-    // Everything users and terminals send: SIGHUP to SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGTSTP to
-    // SIGTTOU, SIGWINCH. The runtime's own real-time signal stays open: it stops this thread for a collection.
+    // Everything users and terminals send: SIGHUP to SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT,
+    // SIGTSTP to SIGTTOU, SIGWINCH. The runtime's own real-time signal stays open: it stops this thread for a
+    // collection.
     private static void BlockOutsideSignals()
     {
         ReadOnlySpan<int> signals = [1, 2, 3, 13, 14, 15, 17, 18, 20, 21, 22, 28];

@@ -1,5 +1,5 @@
-// What MachineBuilder hands to the command line: a machine ready to run, what to call its parts, and everything that
-// must be freed with it.
+// What MachineBuilder hands to the command line: a machine ready to run, what to call its parts, and
+// everything that must be freed with it.
 
 using System;
 using System.Collections.Generic;

@@ -1,6 +1,7 @@
-// The guest's console between its device and the outside: bytes the guest prints go to a sink as they are, while the
-// last line and a kernel panic are remembered for crash reports; bytes typed wait here until the device has room.
-// MachineBuilder connects it to the serial port or the virtio console; the command line to the terminal.
+// The guest's console between its device and the outside: bytes the guest prints go to a sink as they are,
+// while the last line and a kernel panic are remembered for crash reports; bytes typed wait here until the
+// device has room. MachineBuilder connects it to the serial port or the virtio console; the command line to
+// the terminal.
 
 using System;
 using System.Collections.Generic;
@@ -54,8 +55,8 @@ public sealed class GuestConsole
             ? _line.AsSpan(0, _lineLength)
             : _lastLine.AsSpan(0, _lastLineLength)).Trim();
 
-    /// <summary>Connects the device that takes typed bytes: <paramref name="device"/> returns false while it has no
-    /// room, and calls <see cref="Feed"/> when it has some again.</summary>
+    /// <summary>Connects the device that takes typed bytes: <paramref name="device"/> returns false while it
+    /// has no room, and calls <see cref="Feed"/> when it has some again.</summary>
     public void Connect(IInbox inbox, Func<byte, bool> device)
     {
         _device = device;
@@ -76,7 +77,8 @@ public sealed class GuestConsole
         _output(bytes);
     }
 
-    /// <summary>From any thread: queues typed bytes. Returns how many fit; the rest is for later, or lost.</summary>
+    /// <summary>From any thread: queues typed bytes. Returns how many fit; the rest is for later, or
+    /// lost.</summary>
     public int Type(ReadOnlySpan<byte> bytes)
     {
         IInbox? inbox = Volatile.Read(ref _inbox);

@@ -1,6 +1,6 @@
-// The whole board, top to bottom: read this file to know what a guest finds and how the parts are joined. Called by
-// the command line with a settled configuration; gives back a machine that stands at its kernel's first instruction.
-// Everything that can fail because of the user or the host fails here, with one sentence.
+// The whole board, top to bottom: read this file to know what a guest finds and how the parts are joined.
+// Called by the command line with a settled configuration; gives back a machine that stands at its kernel's
+// first instruction. Everything that can fail because of the user or the host fails here, with one sentence.
 
 using System;
 using System.Collections.Generic;
@@ -26,9 +26,9 @@ public static class MachineBuilder
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
 
-    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as its
-    /// console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port prints.
-    /// Throws LhypeException; nothing is left behind then.</summary>
+    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
+    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port
+    /// prints. Throws LhypeException; nothing is left behind then.</summary>
     public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
     {
         Check(config);
@@ -67,18 +67,20 @@ public static class MachineBuilder
         return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
     }
 
-    /// <summary>Throws LhypeException if <paramref name="config"/> asks for what no machine of this version can
-    /// be.</summary>
+    /// <summary>Throws LhypeException if <paramref name="config"/> asks for what no machine of this version
+    /// can be.</summary>
     public static void Check(MachineConfig config)
     {
         if (config.Cpus != 1)
         {
-            throw new LhypeException($"--cpus {config.Cpus}: this version runs guests with one CPU; leave --cpus out.");
+            throw new LhypeException(
+                $"--cpus {config.Cpus}: this version runs guests with one CPU; leave --cpus out.");
         }
 
         if (config.Engine == EngineKind.Kvm)
         {
-            throw new LhypeException("--engine kvm: this version has the translator only; use --engine translator.");
+            throw new LhypeException(
+                "--engine kvm: this version has the translator only; use --engine translator.");
         }
 
         if (config.Machine == BoardKind.Lhype)
@@ -88,7 +90,8 @@ public static class MachineBuilder
 
         if (config.Console == MachineConfig.Socket)
         {
-            throw new LhypeException("--console socket: this version has no control socket; use --console stdio.");
+            throw new LhypeException(
+                "--console socket: this version has no control socket; use --console stdio.");
         }
 
         foreach (NetworkConfig network in config.Networks)
@@ -106,12 +109,14 @@ public static class MachineBuilder
 
         if (config.MemoryBytes == 0 || config.MemoryBytes % PageBytes != 0)
         {
-            throw new LhypeException($"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
+            throw new LhypeException(
+                $"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
         }
 
         if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
         {
-            throw new LhypeException($"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+            throw new LhypeException(
+                $"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
         }
     }
 
@@ -129,7 +134,8 @@ public static class MachineBuilder
 
         List<IBlockBackend> disks = OpenDisks(config, owned);
 
-        // Time, memory and the CPU. The engine is told of every write a device makes, because it may hit code.
+        // Time, memory and the CPU. The engine is told of every write a device makes, because it may hit
+        // code.
         HostClock hostClock = Own(owned, new HostClock());
         VirtualMachine machine = new(new VirtualClock(new HostClockSource(hostClock)));
         GuestRam ram = Own(owned, new GuestRam(config.MemoryBytes));
@@ -183,11 +189,14 @@ public static class MachineBuilder
         AddressBus bus = machine.Bus;
 
         new Pit8254(clock, router.CreateLine(MemoryMap.PitIrq)).Attach(bus);
-        new Rtc146818(clock, router.CreateLine(MemoryMap.RtcIrq), memory.LowSize, memory.HighSize).Attach(bus);
+        IrqLine rtcIrq = router.CreateLine(MemoryMap.RtcIrq);
+        new Rtc146818(clock, rtcIrq, memory.LowSize, memory.HighSize).Attach(bus);
         new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
-        new AcpiPm(clock, router.CreateLine(MemoryMap.AcpiIrq), machine.PowerOff, machine.RequestReset).Attach(bus);
+        IrqLine sci = router.CreateLine(MemoryMap.AcpiIrq);
+        new AcpiPm(clock, sci, machine.PowerOff, machine.RequestReset).Attach(bus);
 
-        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it is told.
+        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it
+        // is told.
         bool isConsole = config.Console != MachineConfig.Stdio;
         GuestConsole? printsTo = isConsole ? console : serialConsole;
         Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => printsTo?.Print(value));
@@ -200,7 +209,8 @@ public static class MachineBuilder
 
         if (config.DebugExit)
         {
-            new DebugExit(status => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status))).Attach(bus);
+            void Exit(int status) => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status));
+            new DebugExit(Exit).Attach(bus);
         }
     }
 
@@ -248,7 +258,10 @@ public static class MachineBuilder
         VcpuRegisters.SetGpr(vcpu, Esi, state.Esi);
         Load(vcpu, SegmentRegister.Cs, state.Code);
         ReadOnlySpan<SegmentRegister> data =
-            [SegmentRegister.Ds, SegmentRegister.Es, SegmentRegister.Fs, SegmentRegister.Gs, SegmentRegister.Ss];
+        [
+            SegmentRegister.Ds, SegmentRegister.Es, SegmentRegister.Fs, SegmentRegister.Gs,
+            SegmentRegister.Ss,
+        ];
         foreach (SegmentRegister register in data)
         {
             Load(vcpu, register, state.Data);
@@ -258,7 +271,8 @@ public static class MachineBuilder
     }
 
     private static void Load(IVcpu vcpu, SegmentRegister register, in BootSegment segment) =>
-        VcpuRegisters.SetSegment(vcpu, register, segment.Selector, segment.Base, segment.Limit, segment.Attributes);
+        VcpuRegisters.SetSegment(vcpu, register, segment.Selector, segment.Base, segment.Limit,
+            segment.Attributes);
 
     private static List<IBlockBackend> OpenDisks(MachineConfig config, List<IDisposable> owned)
     {

@@ -1,7 +1,8 @@
-// The settled configuration of one machine: everything the options of `lhype run` say, after names were looked up and
-// defaults filled in. Filled by the command line (or read back from --config), printed by --dry-run, and the only
-// thing MachineBuilder takes decisions from. Optional settings have setters, not init accessors: generated JSON code
-// would set an init-only property that the file leaves out to null instead of leaving its default.
+// The settled configuration of one machine: everything the options of `lhype run` say, after names were
+// looked up and defaults filled in. Filled by the command line (or read back from --config), printed by
+// --dry-run, and the only thing MachineBuilder takes decisions from. Optional settings have setters, not init
+// accessors: generated JSON code would set an init-only property that the file leaves out to null instead of
+// leaving its default.
 
 using System;
 using System.Collections.Generic;
@@ -53,7 +54,8 @@ public sealed record DiskConfig
     /// <summary>The guest may not write.</summary>
     public bool ReadOnly { get; set; }
 
-    /// <summary>What the guest sees as the disk's serial number (virtio-blk device ID, at most 20 bytes).</summary>
+    /// <summary>What the guest sees as the disk's serial number (virtio-blk device ID, at most 20
+    /// bytes).</summary>
     public string? Id { get; set; }
 }
 
@@ -66,7 +68,8 @@ public sealed record NetworkConfig
     /// <summary>The hub file, or the name of the tap interface.</summary>
     public string? Target { get; set; }
 
-    /// <summary>Forwarded ports of <c>user</c>, each as written: <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
+    /// <summary>Forwarded ports of <c>user</c>, each as written:
+    /// <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
     public IReadOnlyList<string> HostForwards { get; set; } = [];
 }
 
@@ -97,7 +100,8 @@ public sealed record MachineConfig
     /// <summary>The user's kernel arguments (<c>--append</c> and those after <c>--</c>).</summary>
     public string Append { get; set; } = "";
 
-    /// <summary>False with <c>--no-auto-cmdline</c>: the guest gets <see cref="Append"/> and nothing else.</summary>
+    /// <summary>False with <c>--no-auto-cmdline</c>: the guest gets <see cref="Append"/> and nothing
+    /// else.</summary>
     public bool AutoCommandLine { get; set; } = true;
 
     /// <summary>Guest RAM in bytes, a multiple of 4096.</summary>
@@ -124,8 +128,8 @@ public sealed record MachineConfig
     /// <summary>The engine.</summary>
     public EngineKind Engine { get; set; }
 
-    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file to
-    /// write.</summary>
+    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file
+    /// to write.</summary>
     public string Serial { get; set; } = Stdio;
 
     /// <summary>Where the virtio console goes: <see cref="Stdio"/>, <see cref="Socket"/> or
@@ -150,8 +154,8 @@ public sealed record MachineConfig
     /// <summary>This configuration as the JSON of <c>--dry-run</c>.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, MachineConfigJson.Default.MachineConfig);
 
-    /// <summary>Reads what <see cref="ToJson"/> wrote; <paramref name="source"/> names the file in errors. Throws
-    /// <see cref="LhypeException"/> for anything that is not such a configuration.</summary>
+    /// <summary>Reads what <see cref="ToJson"/> wrote; <paramref name="source"/> names the file in errors.
+    /// Throws <see cref="LhypeException"/> for anything that is not such a configuration.</summary>
     public static MachineConfig FromJson(string json, string source)
     {
         try
@@ -162,7 +166,8 @@ public sealed record MachineConfig
         catch (JsonException error)
         {
             throw new LhypeException(
-                $"{source} is not a configuration as printed by --dry-run: {FirstSentence(error.Message)}", error);
+                $"{source} is not a configuration as printed by --dry-run: {FirstSentence(error.Message)}",
+                error);
         }
     }
 
@@ -173,7 +178,8 @@ public sealed record MachineConfig
     }
 }
 
-/// <summary>Serialisation code for <see cref="MachineConfig"/>, generated at build time (no reflection under AOT).</summary>
+/// <summary>Serialisation code for <see cref="MachineConfig"/>, generated at build time (no reflection under
+/// AOT).</summary>
 [JsonSourceGenerationOptions(
     WriteIndented = true,
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,

@@ -1,5 +1,5 @@
-// Why a machine came to its end, and the exit status of the command that follows from it. Made by VirtualMachine,
-// returned by VcpuLoop, reported by the command line.
+// Why a machine came to its end, and the exit status of the command that follows from it. Made by
+// VirtualMachine, returned by VcpuLoop, reported by the command line.
 
 using System;
 
@@ -29,7 +29,8 @@ public enum MachineExitKind
 /// <summary>The end of a machine.</summary>
 /// <param name="Kind">What happened.</param>
 /// <param name="Reason">A clause for the user; may be empty where the kind says it all.</param>
-/// <param name="Value">For <see cref="MachineExitKind.DebugExit"/>: the exit status it asked for, 0-255.</param>
+/// <param name="Value">For <see cref="MachineExitKind.DebugExit"/>: the exit status it asked for,
+/// 0-255.</param>
 public sealed record MachineExit(MachineExitKind Kind, string Reason = "", int Value = 0)
 {
     /// <summary>The exit status of the command.</summary>

@@ -1,6 +1,6 @@
-// The run loop: what the vCPU's thread does all its life. The engine handles whatever it can on the way (ports, MMIO,
-// faults, interrupts); it comes back here only when somebody has to decide something. Started by the command line on
-// a VcpuThread; ends when the machine does.
+// The run loop: what the vCPU's thread does all its life. The engine handles whatever it can on the way
+// (ports, MMIO, faults, interrupts); it comes back here only when somebody has to decide something. Started
+// by the command line on a VcpuThread; ends when the machine does.
 
 using Lhype.Cpu;
 
@@ -27,13 +27,15 @@ public sealed class VcpuLoop
             // Timers that are due, and what other threads have posted: terminal input, a stop, a pause.
             _machine.Poll();
 
-            // Power-off, reset, a kill, the user: somebody ended the machine, maybe in the middle of a port write.
+            // Power-off, reset, a kill, the user: somebody ended the machine, maybe in the middle of a port
+            // write.
             if (_machine.Ended is { } exit)
             {
                 return exit;
             }
 
-            // Paused by the user: the guest stands still, its clocks run on, only posted work can change that.
+            // Paused by the user: the guest stands still, its clocks run on, only posted work can change
+            // that.
             if (_machine.Paused)
             {
                 _machine.Sleep(untilDeadline: false);
@@ -42,8 +44,9 @@ public sealed class VcpuLoop
 
             switch (_vcpu.Run())
             {
-                // HLT. With interrupts on, sleep until a timer or a post may bring one. With interrupts off nothing
-                // ever will: the guest has stopped for good, which "halt" and some crash handlers do on purpose.
+                // HLT. With interrupts on, sleep until a timer or a post may bring one. With interrupts off
+                // nothing ever will: the guest has stopped for good, which "halt" and some crash handlers do
+                // on purpose.
                 case VcpuExit.Halt when VcpuRegisters.InterruptsEnabled(_vcpu):
                     _machine.Sleep(untilDeadline: true);
                     break;
@@ -51,8 +54,8 @@ public sealed class VcpuLoop
                     _machine.Kill("it halted with interrupts disabled, nothing can wake it");
                     break;
 
-                // A triple fault. Loading an empty IDT first is how operating systems reset a PC that ignores every
-                // other way; with a usable IDT it is a crash.
+                // A triple fault. Loading an empty IDT first is how operating systems reset a PC that ignores
+                // every other way; with a usable IDT it is a crash.
                 case VcpuExit.Shutdown when VcpuRegisters.IdtLimit(_vcpu) == 0:
                     _machine.RequestReset();
                     break;

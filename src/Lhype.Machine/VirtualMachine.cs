@@ -1,9 +1,9 @@
-// The machine as the vCPU and the outside world see it: the ICpuBus every engine calls, the inbox through which other
-// threads reach the vCPU's thread, and the ways to end it. Put together by MachineBuilder; the devices behind it know
-// neither this class nor the engine.
+// The machine as the vCPU and the outside world see it: the ICpuBus every engine calls, the inbox through
+// which other threads reach the vCPU's thread, and the ways to end it. Put together by MachineBuilder; the
+// devices behind it know neither this class nor the engine.
 //
-// One thread, the vCPU's, owns the machine and all device state. Only Post, RequestEnd and SetPaused may be called from
-// elsewhere; they queue work and wake that thread.
+// One thread, the vCPU's, owns the machine and all device state. Only Post, RequestEnd and SetPaused may be
+// called from elsewhere; they queue work and wake that thread.
 
 using System;
 using System.Collections.Concurrent;
@@ -30,7 +30,8 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     private KvmClock? _kvmClock;
     private int _ended;
 
-    /// <summary>An empty machine around <paramref name="clock"/>; <see cref="Attach"/> completes it.</summary>
+    /// <summary>An empty machine around <paramref name="clock"/>; <see cref="Attach"/> completes
+    /// it.</summary>
     public VirtualMachine(VirtualClock clock) => Clock = clock;
 
     /// <summary>Ports and MMIO.</summary>
@@ -54,8 +55,8 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     /// <inheritdoc/>
     public ulong TscHz => Clock.TicksHz;
 
-    /// <summary>Connects what is built after the machine: the vCPU, the interrupt controllers, the devices that own
-    /// MSRs.</summary>
+    /// <summary>Connects what is built after the machine: the vCPU, the interrupt controllers, the devices
+    /// that own MSRs.</summary>
     public void Attach(IVcpu vcpu, InterruptRouter interrupts, LocalApic localApic, KvmClock kvmClock)
     {
         _interrupts = interrupts;
@@ -100,8 +101,9 @@ public sealed class VirtualMachine : ICpuBus, IInbox
         }
     }
 
-    /// <summary>Sleeps on the vCPU's thread until something is posted or, if <paramref name="untilDeadline"/>, the
-    /// next timer is due or an interrupt is already there. May return early.</summary>
+    /// <summary>Sleeps on the vCPU's thread until something is posted or, if
+    /// <paramref name="untilDeadline"/>, the next timer is due or an interrupt is already there. May return
+    /// early.</summary>
     public void Sleep(bool untilDeadline)
     {
         ulong length = ThreadSleeper.Forever;
@@ -136,7 +138,8 @@ public sealed class VirtualMachine : ICpuBus, IInbox
         _sleeper.Wake();
     }
 
-    /// <summary>From any thread: ends the machine soon with <paramref name="exit"/>, unless it has ended.</summary>
+    /// <summary>From any thread: ends the machine soon with <paramref name="exit"/>, unless it has
+    /// ended.</summary>
     public void RequestEnd(MachineExit exit) => Post(() => End(exit));
 
     /// <summary>From any thread: stops the guest where it is, or lets it go on.</summary>
@@ -152,11 +155,12 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     /// <summary>The guest asked for a reset.</summary>
     public void RequestReset() => End(new MachineExit(MachineExitKind.Reset));
 
-    /// <summary>The guest did something its machine cannot survive; <paramref name="reason"/> is a clause about
-    /// it.</summary>
+    /// <summary>The guest did something its machine cannot survive; <paramref name="reason"/> is a clause
+    /// about it.</summary>
     public void Kill(string reason) => End(new MachineExit(MachineExitKind.Crashed, reason));
 
-    /// <summary>Ends the machine, on the vCPU's thread; the first end counts. The engine comes back soon.</summary>
+    /// <summary>Ends the machine, on the vCPU's thread; the first end counts. The engine comes back
+    /// soon.</summary>
     public void End(MachineExit exit)
     {
         if (Interlocked.Exchange(ref _ended, 1) == 0)

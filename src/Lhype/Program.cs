@@ -1,5 +1,5 @@
-// Entry point of the lhype binary. Errors end here, and only here: one sentence on standard error and the exit status
-// the documentation promises.
+// Entry point of the lhype binary. Errors end here, and only here: one sentence on standard error and the
+// exit status the documentation promises.
 
 using Lhype.Cli;
 using Lhype.Host;

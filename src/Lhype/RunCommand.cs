@@ -1,5 +1,6 @@
-// `lhype run` once its options are settled: builds the machine, joins it to the terminal, runs it on a thread of its
-// own, and turns its end into a report and an exit status. Called by the command line with a MachineConfig.
+// `lhype run` once its options are settled: builds the machine, joins it to the terminal, runs it on a thread
+// of its own, and turns its end into a report and an exit status. Called by the command line with a
+// MachineConfig.
 
 using System;
 using System.Collections.Generic;
@@ -19,9 +20,9 @@ internal static class RunCommand
     private const int MaxShortLives = 3;
     private static readonly TimeSpan ShortLife = TimeSpan.FromSeconds(2);
 
-    /// <summary>Runs the machine <paramref name="config"/> describes until it ends, starting it again as often as the
-    /// guest resets it, unless that is to end it. Returns the exit status. Throws LhypeException for whatever is
-    /// wrong with the configuration or the host.</summary>
+    /// <summary>Runs the machine <paramref name="config"/> describes until it ends, starting it again as
+    /// often as the guest resets it, unless that is to end it. Returns the exit status. Throws LhypeException
+    /// for whatever is wrong with the configuration or the host.</summary>
     internal static int Run(MachineConfig config)
     {
         MachineBuilder.Check(config);
@@ -42,7 +43,8 @@ internal static class RunCommand
                     continue;
                 }
 
-                exit = new MachineExit(MachineExitKind.Crashed, $"it resets as soon as it starts, {shortLives} times");
+                exit = new MachineExit(MachineExitKind.Crashed,
+                    $"it resets as soon as it starts, {shortLives} times");
             }
 
             session.Report(exit);
@@ -72,8 +74,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     private bool _threadGone;
     private string _registers = "";
 
-    /// <summary>Builds the machine, which must end before <paramref name="deadlineNs"/> of the monotonic clock. Throws
-    /// LhypeException.</summary>
+    /// <summary>Builds the machine, which must end before <paramref name="deadlineNs"/> of the monotonic
+    /// clock. Throws LhypeException.</summary>
     internal RunSession(MachineConfig config, Messages messages, bool first, long deadlineNs)
     {
         _config = config;
@@ -82,13 +84,17 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         _deadlineNs = deadlineNs;
         bool hasVirtioConsole = config.Console == MachineConfig.Stdio;
         Action<string> failed = error => End(MachineExitKind.HostError, error);
-        _console = new ConsoleSession(hasVirtioConsole ? MachineConfig.Stdio : config.Serial, messages, failed);
+        string output = hasVirtioConsole ? MachineConfig.Stdio : config.Serial;
+        _console = new ConsoleSession(output, messages, failed);
         try
         {
             // Both on one terminal is one console.
             bool shared = config.Serial == MachineConfig.Stdio;
-            _serial = hasVirtioConsole && !shared ? new ConsoleSession(config.Serial, messages, failed) : null;
-            _built = MachineBuilder.Build(config, _console.Console, shared ? _console.Console : _serial?.Console);
+            _serial = hasVirtioConsole && !shared
+                ? new ConsoleSession(config.Serial, messages, failed)
+                : null;
+            GuestConsole? serial = shared ? _console.Console : _serial?.Console;
+            _built = MachineBuilder.Build(config, _console.Console, serial);
         }
         catch
         {
@@ -98,8 +104,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         }
     }
 
-    /// <summary>True if a reset asked for by the guest ends the run: by option, or because a panic would reset again
-    /// and again.</summary>
+    /// <summary>True if a reset asked for by the guest ends the run: by option, or because a panic would
+    /// reset again and again.</summary>
     internal bool EndsAtReset =>
         _config.NoReboot || Array.IndexOf(_built.CommandLine.Split(' '), "panic=-1") >= 0;
 
@@ -129,7 +135,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
         if (!EndsBefore(_deadlineNs))
         {
-            End(MachineExitKind.TimedOut, FormattableString.Invariant($"{_config.TimeoutSeconds} s are over"));
+            End(MachineExitKind.TimedOut,
+                FormattableString.Invariant($"{_config.TimeoutSeconds} s are over"));
         }
 
         _ended.Wait();
@@ -170,6 +177,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     /// <inheritdoc/>
     public void ShowInfo()
     {
+        string paused = _built.Machine.Paused ? ", paused" : "";
         List<string> lines =
         [
             $"name     {_config.Name}",
@@ -177,11 +185,12 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             $"command  {_built.CommandLine}",
             $"engine   {_built.EngineName}",
             $"memory   {_config.MemoryBytes >> 20} MiB",
-            FormattableString.Invariant($"up       {Elapsed.TotalSeconds:F1} s{(_built.Machine.Paused ? ", paused" : "")}"),
+            FormattableString.Invariant($"up       {Elapsed.TotalSeconds:F1} s{paused}"),
         ];
         foreach (DiskConfig disk in _config.Disks)
         {
-            lines.Add($"disk     {disk.File}{(disk.ReadOnly ? " (read only)" : _config.Snapshot ? " (snapshot)" : "")}");
+            string kind = disk.ReadOnly ? " (read only)" : _config.Snapshot ? " (snapshot)" : "";
+            lines.Add($"disk     {disk.File}{kind}");
         }
 
         _messages.Lines(string.Join("\n", lines));
@@ -251,8 +260,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         ThreadPool.UnsafeQueueUserWorkItem(_ => ForceEnd(), null);
     }
 
-    // Whoever reads the console may have stopped reading, so that neither the vCPU nor the last output moves; and
-    // should the vCPU not come back for another reason (a bug), the command still must.
+    // Whoever reads the console may have stopped reading, so that neither the vCPU nor the last output moves;
+    // and should the vCPU not come back for another reason (a bug), the command still must.
     private void ForceEnd()
     {
         if (!_finished.Wait(OutputPatience))

@@ -1,5 +1,5 @@
-// What `lhype run` prints when a guest has ended: why, the registers and last words of a crashed one, and the counters
-// of --stats. All of it goes to standard error.
+// What `lhype run` prints when a guest has ended: why, the registers and last words of a crashed one, and the
+// counters of --stats. All of it goes to standard error.
 
 using System;
 using System.Globalization;
@@ -38,7 +38,8 @@ internal static class RunReport
     }
 
     /// <summary>The table of <c>--stats</c>.</summary>
-    internal static string Statistics(in EngineStatistics counters, ulong sleeps, TimeSpan elapsed, TimeSpan processor)
+    internal static string Statistics(in EngineStatistics counters, ulong sleeps, TimeSpan elapsed,
+        TimeSpan processor)
     {
         StringBuilder text = new();
         Add(text, "elapsed time", Seconds(elapsed));
@@ -69,5 +70,6 @@ internal static class RunReport
 
     private static string Number(ulong value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
-    private static string Seconds(TimeSpan time) => time.TotalSeconds.ToString("F3", CultureInfo.InvariantCulture) + " s";
+    private static string Seconds(TimeSpan time) =>
+        time.TotalSeconds.ToString("F3", CultureInfo.InvariantCulture) + " s";
 }

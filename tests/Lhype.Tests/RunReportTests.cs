@@ -24,13 +24,15 @@ public sealed class RunReportTests
     public void CleanEndsAreSilent()
     {
         Assert.Equal("", RunReport.Describe(new MachineExit(MachineExitKind.PoweredOff), "EAX=0", "login:"));
-        Assert.Equal("", RunReport.Describe(new MachineExit(MachineExitKind.DebugExit, Value: 3), "EAX=0", "x"));
+        Assert.Equal("", RunReport.Describe(new MachineExit(MachineExitKind.DebugExit, Value: 3), "EAX=0",
+            "x"));
     }
 
     [Fact]
     public void CrashTellsReasonRegistersAndLastLine()
     {
-        string text = RunReport.Describe(new MachineExit(MachineExitKind.Crashed, "triple fault"), "EAX=00000001", "bye");
+        string text = RunReport.Describe(new MachineExit(MachineExitKind.Crashed, "triple fault"),
+            "EAX=00000001", "bye");
         Assert.Contains("triple fault", text, StringComparison.Ordinal);
         Assert.Contains("EAX=00000001", text, StringComparison.Ordinal);
         Assert.EndsWith("last console line: bye", text, StringComparison.Ordinal);

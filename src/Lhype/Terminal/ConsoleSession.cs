@@ -1,5 +1,6 @@
-// Joins the guest's console to the tool's standard streams while a machine runs: bytes out unchanged, keys in, the
-// terminal raw, Ctrl-A for the tool. Made by RunCommand before the machine, because the machine prints into it.
+// Joins the guest's console to the tool's standard streams while a machine runs: bytes out unchanged, keys
+// in, the terminal raw, Ctrl-A for the tool. Made by RunCommand before the machine, because the machine
+// prints into it.
 
 using System;
 using System.Collections.Generic;
@@ -40,7 +41,8 @@ internal sealed class ConsoleSession : IDisposable
         else if (!UsesTerminal && target != MachineConfig.NotConnected)
         {
             _file = OpenFile(target);
-            _output = new OutputPump((int)_file.DangerousGetHandle(), failed: e => outputFailed($"{target}: {e}"));
+            int fd = (int)_file.DangerousGetHandle();
+            _output = new OutputPump(fd, failed: error => outputFailed($"{target}: {error}"));
         }
 
         Console = new GuestConsole(bytes => _output?.Write(bytes));
@@ -53,13 +55,14 @@ internal sealed class ConsoleSession : IDisposable
     internal bool UsesTerminal { get; }
 
     /// <summary>True if what the guest prints and what the tool says end up on one screen.</summary>
-    internal bool SharesTerminal => UsesTerminal && RawTerminal.IsTerminal(Stdout) && RawTerminal.IsTerminal(Stderr);
+    internal bool SharesTerminal =>
+        UsesTerminal && RawTerminal.IsTerminal(Stdout) && RawTerminal.IsTerminal(Stderr);
 
     /// <summary>True if keys reach the guest raw, and Ctrl-A the tool.</summary>
     internal bool Interactive => _terminal != null;
 
-    /// <summary>Starts reading keys, now that there is a machine to type to. <paramref name="quit"/> is Ctrl-A
-    /// x.</summary>
+    /// <summary>Starts reading keys, now that there is a machine to type to. <paramref name="quit"/> is
+    /// Ctrl-A x.</summary>
     internal void Start(IMonitorTarget target, Action quit)
     {
         _quit = quit;
@@ -121,7 +124,8 @@ internal sealed class ConsoleSession : IDisposable
                 _monitor.Take(_guestKeys);
             }
 
-            // A guest that takes no input loses keys, as behind a full keyboard buffer; Ctrl-A must go on working.
+            // A guest that takes no input loses keys, as behind a full keyboard buffer; Ctrl-A must go on
+            // working.
             Console.Type(_guestKeys.ToArray());
             _guestKeys.Clear();
             Act(command);

@@ -1,4 +1,5 @@
-// Finds the tool's own keys in what the user types: Ctrl-A followed by a letter. Everything else is the guest's.
+// Finds the tool's own keys in what the user types: Ctrl-A followed by a letter. Everything else is the
+// guest's.
 
 using System;
 using System.Collections.Generic;
@@ -14,7 +15,8 @@ internal enum EscapeCommand
     Monitor,
 }
 
-/// <summary>Splits terminal input into guest bytes and commands. Keeps a half-typed sequence between calls.</summary>
+/// <summary>Splits terminal input into guest bytes and commands. Keeps a half-typed sequence between
+/// calls.</summary>
 internal sealed class EscapeKeys
 {
     /// <summary>The key that begins a sequence: Ctrl-A.</summary>
@@ -31,8 +33,9 @@ internal sealed class EscapeKeys
         "Ctrl-A Ctrl-A  send Ctrl-A to the guest",
     ];
 
-    /// <summary>Takes bytes from the front of <paramref name="input"/> up to and including the next command, appends
-    /// those for the guest to <paramref name="guest"/>, and returns the command, or None when all is taken.</summary>
+    /// <summary>Takes bytes from the front of <paramref name="input"/> up to and including the next command,
+    /// appends those for the guest to <paramref name="guest"/>, and returns the command, or None when all is
+    /// taken.</summary>
     internal EscapeCommand Take(ref ReadOnlySpan<byte> input, List<byte> guest)
     {
         while (!input.IsEmpty)

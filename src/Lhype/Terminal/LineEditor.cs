@@ -1,5 +1,5 @@
-// A line of input on a terminal in raw mode: the monitor must echo and edit itself, because the terminal no longer
-// does.
+// A line of input on a terminal in raw mode: the monitor must echo and edit itself, because the terminal no
+// longer does.
 
 using System.Text;
 
@@ -12,8 +12,8 @@ internal sealed class LineEditor
 
     private readonly StringBuilder _line = new();
 
-    /// <summary>Takes a key. <paramref name="echo"/> is what to show for it. Returns the line when it is complete;
-    /// an empty string also for Ctrl-C, and null for Ctrl-D on an empty line.</summary>
+    /// <summary>Takes a key. <paramref name="echo"/> is what to show for it. Returns the line when it is
+    /// complete; an empty string also for Ctrl-C, and null for Ctrl-D on an empty line.</summary>
     internal bool Take(byte key, out string echo, out string? line)
     {
         echo = "";

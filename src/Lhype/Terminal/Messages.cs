@@ -1,5 +1,5 @@
-// Everything the tool itself says while a guest runs goes to standard error through here: standard output belongs to
-// the guest. On a raw terminal a new line needs a carriage return.
+// Everything the tool itself says while a guest runs goes to standard error through here: standard output
+// belongs to the guest. On a raw terminal a new line needs a carriage return.
 
 using System;
 using System.IO;

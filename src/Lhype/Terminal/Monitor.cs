@@ -1,5 +1,5 @@
-// The small monitor behind Ctrl-A c: look at the guest, pause it, end it. It reads keys itself, because the terminal
-// is raw; the guest's output goes on meanwhile, unless it is paused.
+// The small monitor behind Ctrl-A c: look at the guest, pause it, end it. It reads keys itself, because the
+// terminal is raw; the guest's output goes on meanwhile, unless it is paused.
 
 using System;
 using System.Collections.Generic;

@@ -1,5 +1,6 @@
-// Standard output and error as text, without System.Console's writers: those switch the terminal's keypad into
-// application mode when first used, by an escape sequence on standard output, which belongs to the guest.
+// Standard output and error as text, without System.Console's writers: those switch the terminal's keypad
+// into application mode when first used, by an escape sequence on standard output, which belongs to the
+// guest.
 
 using System.IO;
 using System.Text;

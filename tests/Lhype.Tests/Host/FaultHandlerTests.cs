@@ -1,4 +1,5 @@
-// Faults of emitted code must come back with their facts, and faults of managed code must stay what they were.
+// Faults of emitted code must come back with their facts, and faults of managed code must stay what they
+// were.
 
 using System;
 using System.Runtime.CompilerServices;
@@ -42,7 +43,8 @@ public sealed unsafe class FaultHandlerTests
 
     [Theory]
     [MemberData(nameof(Faults))]
-    public void FaultOfEmittedCodeResumesWithItsFacts(string name, byte[] instruction, uint trap, ulong address)
+    public void FaultOfEmittedCodeResumesWithItsFacts(string name, byte[] instruction, uint trap,
+        ulong address)
     {
         Assert.NotEmpty(name);
         using CodeMemory code = new(4096);
@@ -55,7 +57,8 @@ public sealed unsafe class FaultHandlerTests
         using (FaultHandler.Register(code.Executable, Resume, code.Executable + Resume,
             new FaultSlots(PcSlot, TrapSlot, AddressSlot)))
         {
-            delegate* unmanaged[Cdecl]<ulong*, long> run = (delegate* unmanaged[Cdecl]<ulong*, long>)code.Executable;
+            delegate* unmanaged[Cdecl]<ulong*, long> run =
+                (delegate* unmanaged[Cdecl]<ulong*, long>)code.Executable;
             for (int i = 0; i < 3; i++)
             {
                 Assert.Equal(42, run(state));

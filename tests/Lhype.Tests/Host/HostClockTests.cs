@@ -21,7 +21,8 @@ public sealed class HostClockTests
         double stated = (clock.ReadTicks() - ticks) * 1e9 / clock.Hz;
         long outerEnd = HostClock.MonotonicNs();
 
-        // However this thread is preempted, the ticks were counted within the outer and around the inner interval.
+        // However this thread is preempted, the ticks were counted within the outer and around the inner
+        // interval.
         Assert.InRange(stated, (innerEnd - innerStart) * 0.98, (outerEnd - outerStart) * 1.02);
         Assert.NotEmpty(clock.FrequencySource);
     }

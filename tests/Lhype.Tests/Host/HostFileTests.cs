@@ -1,4 +1,5 @@
-// Disk images: what is written is read back, locks keep a second writer out, and every failure to open is a sentence.
+// Disk images: what is written is read back, locks keep a second writer out, and every failure to open is a
+// sentence.
 
 using System;
 using System.IO;
@@ -69,8 +70,10 @@ public sealed class HostFileTests : IDisposable
     [InlineData("/tmp")]
     public void WhatCannotBeOpenedIsASentence(string path)
     {
-        LhypeException error = Assert.Throws<LhypeException>(() => HostFile.Open(path, true, HostFileLock.Shared));
-        Assert.StartsWith(path, error.Message.Replace("Cannot open ", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        LhypeException error = Assert.Throws<LhypeException>(() =>
+            HostFile.Open(path, true, HostFileLock.Shared));
+        Assert.StartsWith(path, error.Message.Replace("Cannot open ", "", StringComparison.Ordinal),
+            StringComparison.Ordinal);
         Assert.EndsWith(".", error.Message, StringComparison.Ordinal);
     }
 

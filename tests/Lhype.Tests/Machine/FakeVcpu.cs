@@ -1,4 +1,5 @@
-// A vCPU without an engine: each Run asks a script what the guest did. For tests of the run loop and the machine.
+// A vCPU without an engine: each Run asks a script what the guest did. For tests of the run loop and the
+// machine.
 
 using System;
 using System.Runtime.InteropServices;

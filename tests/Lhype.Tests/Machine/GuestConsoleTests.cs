@@ -1,4 +1,5 @@
-// The console passes bytes unchanged both ways, remembers last words, and never loses typed bytes it accepted.
+// The console passes bytes unchanged both ways, remembers last words, and never loses typed bytes it
+// accepted.
 
 using System;
 using System.Collections.Generic;

@@ -58,10 +58,13 @@ public sealed class MachineBuilderTests
     [Fact]
     public void CommandLineNamesTheRootDiskUnlessTheUserDoes()
     {
-        MachineConfig config = new() { Kernel = "k", Disks = [new DiskConfig { File = "d" }], Append = "quiet" };
-        Assert.Contains("root=/dev/vda rw", MachineBuilder.CommandLineFor(config, KernelKind.Linux), StringComparison.Ordinal);
+        DiskConfig disk = new() { File = "d" };
+        MachineConfig config = new() { Kernel = "k", Disks = [disk], Append = "quiet" };
+        Assert.Contains("root=/dev/vda rw", MachineBuilder.CommandLineFor(config, KernelKind.Linux),
+            StringComparison.Ordinal);
         config.Append = "root=/dev/sda1";
-        Assert.DoesNotContain("vda", MachineBuilder.CommandLineFor(config, KernelKind.Linux), StringComparison.Ordinal);
+        Assert.DoesNotContain("vda", MachineBuilder.CommandLineFor(config, KernelKind.Linux),
+            StringComparison.Ordinal);
         config.AutoCommandLine = false;
         Assert.Equal("root=/dev/sda1", MachineBuilder.CommandLineFor(config, KernelKind.Linux));
     }

@@ -47,7 +47,8 @@ public sealed class MachineConfigTests
     [Fact]
     public void WhatTheFileLeavesOutKeepsItsDefault()
     {
-        MachineConfig read = MachineConfig.FromJson("{\"kernel\":\"k\",\"disks\":[{\"file\":\"d\"}]}", "test");
+        MachineConfig read = MachineConfig.FromJson("{\"kernel\":\"k\",\"disks\":[{\"file\":\"d\"}]}",
+            "test");
         MachineConfig made = new() { Kernel = "k", Disks = [new DiskConfig { File = "d" }] };
         Assert.Equal(made.ToJson(), read.ToJson());
         Assert.Equal(MachineConfig.Stdio, read.Serial);
