@@ -374,7 +374,7 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>IRET and IRETD (SDM vol. 2).</summary>
-    private bool ExecuteInterruptReturn(int size)
+    private bool ExecuteInterruptReturn(int size, uint nextIp)
     {
         if (IsVirtual8086 && Iopl < 3)
         {
@@ -383,7 +383,7 @@ public sealed unsafe partial class Processor
 
         if (UsesDescriptors && (_state->SystemFlags & EflagsBits.NestedTask) != 0)
         {
-            return TryReturnFromTask();
+            return TryReturnFromTask(nextIp);
         }
 
         uint pointer = Gpr32(Esp);

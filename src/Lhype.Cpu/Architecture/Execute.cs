@@ -32,9 +32,9 @@ public sealed unsafe partial class Processor
                 bool narrowFar = instruction.Code is Code.Retfw or Code.Retfw_imm16;
                 return Transferred(ExecuteReturnFar(narrowFar ? 2 : 4, ReleaseOf(instruction)));
             case Mnemonic.Iret:
-                return Transferred(ExecuteInterruptReturn(2));
+                return Transferred(ExecuteInterruptReturn(2, next));
             case Mnemonic.Iretd:
-                return Transferred(ExecuteInterruptReturn(4));
+                return Transferred(ExecuteInterruptReturn(4, next));
             case Mnemonic.Jcxz:
                 return Transferred(ExecuteLoop(instruction, next, 2, decrement: false));
             case Mnemonic.Jecxz:

@@ -42,8 +42,9 @@ public sealed unsafe partial class Processor
         return TrySwitchTask(selector, source, flags, hasError, error);
     }
 
-    /// <summary>IRET with NT set: back to the task named by the link field of the current TSS.</summary>
-    private bool TryReturnFromTask()
+    /// <summary>IRET with NT set: back to the task named by the link field of the current TSS. The task left
+    /// behind resumes after its IRET, at <paramref name="nextIp"/>, when it is called again.</summary>
+    private bool TryReturnFromTask(uint nextIp)
     {
         _taskSwitchCommitted = false;
         ref SegmentCache task = ref _state->Segment(SegmentRegister.Tr);
@@ -53,9 +54,20 @@ public sealed unsafe partial class Processor
         }
 
         uint selector = (uint)link;
-        return (selector & 4) != 0 || IsNull(selector)
-            ? Raise(Vector.InvalidTss, SelectorError(selector))
-            : TrySwitchTask(selector, TaskSwitchSource.Return, _state->Eflags, false, 0);
+        if ((selector & 4) != 0 || IsNull(selector))
+        {
+            return Raise(Vector.InvalidTss, SelectorError(selector));
+        }
+
+        ulong ip = _state->Rip;
+        _state->Rip = nextIp;
+        bool done = TrySwitchTask(selector, TaskSwitchSource.Return, _state->Eflags, false, 0);
+        if (!done && !_taskSwitchCommitted)
+        {
+            _state->Rip = ip;
+        }
+
+        return done;
     }
 
     /// <summary>Switches to the task of TSS <paramref name="selector"/>; RIP is where the old task resumes

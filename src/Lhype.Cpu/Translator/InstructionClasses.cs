@@ -213,7 +213,8 @@ internal sealed class InstructionClasses
         byte features = _features[(int)code];
         if (features == 0)
         {
-            features = Known | Accepted;
+            // FWAIT is an 8086 instruction, but obeys CR0.TS (with MP) like the x87's own.
+            features = code == Code.Wait ? (byte)(Known | Accepted | X87) : (byte)(Known | Accepted);
             foreach (CpuidFeature feature in code.CpuidFeatures())
             {
                 if (!_model.Accepts(feature))

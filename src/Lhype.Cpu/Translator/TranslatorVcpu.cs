@@ -408,8 +408,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
         switch (_state->HostTrap)
         {
-            case Vector.DivideError or Vector.InvalidOpcode or Vector.FloatingPoint or Vector.SimdFloatingPoint:
+            case Vector.DivideError or Vector.InvalidOpcode or Vector.FloatingPoint:
                 _ = Fault.Raise(_state, _state->HostTrap);
+                break;
+            case Vector.SimdFloatingPoint:
+                // SDM vol. 3, 2.5: without CR4.OSXMMEXCPT an unmasked SIMD exception is #UD.
+                _ = Fault.Raise(_state, (_state->Cr4 & ControlBits.Cr4Osxmmexcpt) != 0
+                    ? Vector.SimdFloatingPoint : Vector.InvalidOpcode);
                 break;
             case Vector.GeneralProtection:
                 _ = Fault.Raise(_state, Vector.GeneralProtection);
