@@ -141,7 +141,7 @@ public sealed unsafe partial class Processor
             key |= ModeKey.Code32;
         }
 
-        if (UsesDescriptors)
+        if (UsesDescriptors && !AlignmentChecked)
         {
             // CS must be readable too, because flat code may read its constants through a CS override
             // unchecked.

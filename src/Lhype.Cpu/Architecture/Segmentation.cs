@@ -36,11 +36,17 @@ public sealed unsafe partial class Processor
         linear = (uint)(segment.Base + offset);
         if (IsAccessAllowed(ref segment, offset, (uint)size, write))
         {
-            return true;
+            return !AlignmentChecked || (linear & (ulong)(size - 1)) == 0 || size is not (2 or 4 or 8)
+                || Raise(Vector.AlignmentCheck);
         }
 
         return Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
     }
+
+    /// <summary>True while misaligned data accesses raise #AC (SDM vol. 3, 6.15, interrupt 17). The mode key then
+    /// sends every access of translated code through <see cref="TryLinearize"/>.</summary>
+    private bool AlignmentChecked => _state->Cpl == 3 && (_state->SystemFlags & EflagsBits.AlignmentCheck) != 0
+        && (_state->Cr0 & ControlBits.Cr0AlignmentMask) != 0;
 
     /// <summary>The checks of SDM vol. 3, 5.3 and 5.5. Types are not checked in real mode, where a register
     /// may keep what protected mode left in it.</summary>
