@@ -117,8 +117,19 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1, 8.6).</summary>
-    private bool IsWaitingX87(in Instruction instruction) => _classes.IsX87(instruction.Code)
-        && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw);
+    private bool IsWaitingX87(in Instruction instruction)
+    {
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Register
+                && instruction.GetOpRegister(i) is >= Register.MM0 and <= Register.MM7)
+            {
+                return true;
+            }
+        }
+
+        return _classes.IsX87(instruction.Code) && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw);
+    }
 
     /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1, 4.1.1).</summary>
     private static bool NeedsAlignment(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
