@@ -385,6 +385,12 @@ internal sealed unsafe partial class Translator
         EmitSegmentBase(segmented ? null : segment);
         int size = instruction.Mnemonic == Mnemonic.Maskmovq ? 8 : 16;
         BeginAccess(instruction, size, read: true, write: true, segmented, segment);
+        if (size == 8)
+        {
+            // A pending x87 exception must show while EDI is still the guest's.
+            _emit.Byte(0x9B);
+        }
+
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
         InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);

@@ -346,7 +346,9 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 _state->Halted = 1;
                 break;
             default:
-                alive = !trapFlag || SingleStepTrap();
+                // Software interrupts clear TF on their way; the trap of the INT itself is not taken.
+                bool steps = trapFlag && site.Instruction.FlowControl != Iced.Intel.FlowControl.Interrupt;
+                alive = !steps || SingleStepTrap();
                 break;
         }
 

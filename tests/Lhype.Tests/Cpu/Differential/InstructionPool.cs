@@ -20,7 +20,8 @@ internal static class InstructionPool
 
     /// <summary>Left out: what traps into a system service, shows the machine's own descriptor tables or clock, stores
     /// host instruction pointers (x87 environment), changes selectors and TF, has undefined flags that the engine
-    /// does not imitate (BCD), or makes several accesses whose order CPUs choose themselves (PUSHA, ENTER).</summary>
+    /// does not imitate (BCD), makes several accesses whose order CPUs choose themselves (PUSHA, ENTER), or may have
+    /// entered MMX mode before it faults (MASKMOVQ).</summary>
     private static readonly HashSet<Mnemonic> Excluded =
     [
         Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysret, Mnemonic.Cpuid, Mnemonic.Rdtsc,
@@ -31,7 +32,7 @@ internal static class InstructionPool
         Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Fstdw, Mnemonic.Fstsg,
         Mnemonic.Frstpm, Mnemonic.Fnstdw, Mnemonic.Fnstsg, Mnemonic.Hlt, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2,
         Mnemonic.Aaa, Mnemonic.Aas, Mnemonic.Aad, Mnemonic.Daa, Mnemonic.Das, Mnemonic.Pusha, Mnemonic.Pushad,
-        Mnemonic.Enter,
+        Mnemonic.Enter, Mnemonic.Maskmovq,
     ];
 
     /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on Intel.</summary>

@@ -87,10 +87,8 @@ internal sealed class RandomInstruction(Random random)
         Instruction instruction = decoder.Decode();
         return InstructionPool.Contains(instruction.Code) && instruction.Length == longer.Length
             && (prefix != 0xF0 || random.Next(4) == 0)
-            // 16-bit addresses are unmapped here. With both operands of CMPS unmapped, which one faults is the CPU's
-            // choice, and so is whether a faulting MASKMOVQ has already entered MMX mode.
-            && !(prefix == 0x67 && instruction.Mnemonic is Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd
-                or Mnemonic.Maskmovq)
+            // With both operands of CMPS unmapped, which one faults is the CPU's choice.
+            && !(prefix == 0x67 && instruction.Mnemonic is Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd)
             ? longer : bytes;
     }
 
