@@ -1,5 +1,5 @@
-// What a user can get wrong, through the real binary: one sentence on standard error, the documented exit status, and
-// nothing on standard output or left behind.
+// What a user can get wrong, through the real binary: one sentence on standard error, the documented exit
+// status, and nothing on standard output or left behind.
 
 using System;
 using System.Collections.Generic;

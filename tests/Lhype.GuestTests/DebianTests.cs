@@ -1,5 +1,5 @@
-// A whole Debian 12 user land on an ext4 disk: its own init, a login, real programs, a clean shutdown, and a file system
-// that fsck finds clean. The image is made once per run by tests/guests/make-debian-rootfs.
+// A whole Debian 12 user land on an ext4 disk: its own init, a login, real programs, a clean shutdown, and a
+// file system that fsck finds clean. The image is made once per run by tests/guests/make-debian-rootfs.
 
 using System;
 using System.Diagnostics;
@@ -57,11 +57,12 @@ public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
     private const string ShellPrompt = "root@lhype-debian:~# ";
 
     private static readonly string Threads =
-        "perl -Mthreads -e 'print join(\"+\", map { $_->join } map { my $n = $_; threads->create(sub { my $s = 0; "
-        + "$s += $_ * $n for 1..50000; $s }) } 1..4), \"\\n\"'";
+        "perl -Mthreads -e 'print join(\"+\", map { $_->join } map { my $n = $_; threads->create("
+        + "sub { my $s = 0; $s += $_ * $n for 1..50000; $s }) } 1..4), \"\\n\"'";
 
     private static readonly string FloatingPoint =
-        "perl -e 'my $s = 0; $s += 1 / ($_ * $_) for 1..20000; printf \"%.9f %.9f %.9f\\n\", $s, atan2(1, 1) * 4, exp(1)'";
+        "perl -e 'my $s = 0; $s += 1 / ($_ * $_) for 1..20000; printf \"%.9f %.9f %.9f\\n\", "
+        + "$s, atan2(1, 1) * 4, exp(1)'";
 
     [Fact]
     public void Debian_boots_works_and_leaves_a_clean_disk()
@@ -69,8 +70,10 @@ public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
         string image = disk.Copy();
         using GuestSession guest = Boot("run", "-m", "512M", "-d", image, "--", "root=/dev/vda", "rw");
         Assert.Contains("apt 2.", Command(guest, "apt-get --version"), StringComparison.Ordinal);
-        Assert.Contains("1250025000+2500050000+3750075000+5000100000", Command(guest, Threads), StringComparison.Ordinal);
-        Assert.Contains("1.644884068 3.141592654 2.718281828", Command(guest, FloatingPoint), StringComparison.Ordinal);
+        Assert.Contains("1250025000+2500050000+3750075000+5000100000", Command(guest, Threads),
+            StringComparison.Ordinal);
+        Assert.Contains("1.644884068 3.141592654 2.718281828", Command(guest, FloatingPoint),
+            StringComparison.Ordinal);
         Assert.Contains("0e10426a1d5bddffcef02f1345787128",
             Command(guest, "seq 200000 | sort --parallel=4 -R | sort -n | md5sum"), StringComparison.Ordinal);
         Assert.Contains("/dev/vda on / type ext4", Command(guest, "mount"), StringComparison.Ordinal);
@@ -79,14 +82,16 @@ public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
 
         (int status, string report) = DebianDisk.Run("e2fsck", "-fn", image);
         Assert.True(status == 0, report);
-        Assert.Contains("kept", DebianDisk.Run("debugfs", "-R", "cat /root/kept", image).Output, StringComparison.Ordinal);
+        Assert.Contains("kept", DebianDisk.Run("debugfs", "-R", "cat /root/kept", image).Output,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void With_a_snapshot_the_disk_stays_as_it_was()
     {
         byte[] before = Hash(disk.Image);
-        using GuestSession guest = Boot("run", "-m", "512M", "-d", disk.Image, "--snapshot", "--", "root=/dev/vda", "rw");
+        using GuestSession guest =
+            Boot("run", "-m", "512M", "-d", disk.Image, "--snapshot", "--", "root=/dev/vda", "rw");
         Command(guest, "dd if=/dev/urandom of=/root/noise bs=1M count=20; sync");
         PowerOff(guest);
         Assert.Equal(before, Hash(disk.Image));

@@ -1,4 +1,5 @@
-// How the guest tests find and start the published binary: they know Lhype only as a user does, by its command line.
+// How the guest tests find and start the published binary: they know Lhype only as a user does, by its
+// command line.
 
 using System;
 using System.IO;
@@ -23,7 +24,8 @@ internal static class GuestProgram
     private static string FindSourceTree()
     {
         DirectoryInfo? directory = new(AppContext.BaseDirectory);
-        while (directory is not null && !File.Exists(System.IO.Path.Combine(directory.FullName, "Lhype.slnx")))
+        while (directory is not null
+            && !File.Exists(System.IO.Path.Combine(directory.FullName, "Lhype.slnx")))
         {
             directory = directory.Parent;
         }

@@ -1,6 +1,6 @@
-// A running lhype on a terminal of its own, driven the way a person drives it: type, wait for what appears, look at the
-// exit status. The terminal is made by script(1), which every Debian has; without one (pipes) the same class serves the
-// tests of redirected use.
+// A running lhype on a terminal of its own, driven the way a person drives it: type, wait for what appears,
+// look at the exit status. The terminal is made by script(1), which every Debian has; without one (pipes) the
+// same class serves the tests of redirected use.
 
 using System;
 using System.Collections.Generic;
@@ -39,16 +39,20 @@ internal sealed class GuestSession : IDisposable
     }
 
     /// <summary>Starts lhype with pipes.</summary>
-    public static GuestSession Start(params string[] arguments) => new(new ProcessStartInfo(GuestProgram.Path, arguments));
+    public static GuestSession Start(params string[] arguments) =>
+        new(new ProcessStartInfo(GuestProgram.Path, arguments));
 
     /// <summary>Starts lhype with a pseudo terminal as standard input, output and error.</summary>
     public static GuestSession StartOnTerminal(params string[] arguments)
     {
         List<string> words = [GuestProgram.Path, .. arguments];
-        string command = string.Join(' ', words.ConvertAll(word => $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'"));
+        string command =
+            string.Join(' ',
+                words.ConvertAll(word => $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'"));
 
-        // -e passes the exit status on, -f writes at once; the terminal's state after the run is the last line.
-        ProcessStartInfo start = new("script", ["-q", "-e", "-f", "-c", $"stty rows 25 cols 80; {command}", "/dev/null"]);
+        // -e passes the exit status on, -f writes at once.
+        ProcessStartInfo start =
+            new("script", ["-q", "-e", "-f", "-c", $"stty rows 25 cols 80; {command}", "/dev/null"]);
         start.Environment["SHELL"] = "/bin/sh";
         return new GuestSession(start);
     }
@@ -77,8 +81,8 @@ internal sealed class GuestSession : IDisposable
         }
     }
 
-    /// <summary>Waits until <paramref name="text"/> appears after what was waited for before; returns what came between.
-    /// Throws with the transcript when it does not come.</summary>
+    /// <summary>Waits until <paramref name="text"/> appears after what was waited for before; returns what
+    /// came between. Throws with the transcript when it does not come.</summary>
     public string Expect(string text)
     {
         long deadline = Environment.TickCount64 + (long)Patience.TotalMilliseconds;
@@ -97,7 +101,7 @@ internal sealed class GuestSession : IDisposable
             if (ended || Environment.TickCount64 > deadline)
             {
                 throw new InvalidOperationException(
-                    $"'{text}' did not appear{(ended ? " before the end" : "")}. Transcript:\n{output}\n{Error}");
+                    $"'{text}' did not appear ({(ended ? "ended" : "running")}):\n{output}\n{Error}");
             }
 
             Thread.Sleep(5);

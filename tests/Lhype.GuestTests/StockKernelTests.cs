@@ -21,14 +21,18 @@ public sealed class StockKernelTests
         Assert.Contains("Linux 6.1", guest.Command("uname -sr"), StringComparison.Ordinal);
 
         // Most of the memory is there: the kernel, its page tables and reserves take less than 64 MiB.
-        string[] free = guest.Command("grep MemTotal /proc/meminfo").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        string[] free =
+            guest.Command("grep MemTotal /proc/meminfo").Split(' ', StringSplitOptions.RemoveEmptyEntries);
         long wanted = memory == "1G" ? 1L << 20 : 256 << 10;
         Assert.InRange(long.Parse(free[1]), wanted - (64 << 10), wanted);
 
         // Arithmetic, pipes, processes and the file system of the guest.
-        Assert.Contains("5050", guest.Command("seq 100 | awk '{ s += $1 } END { print s }'"), StringComparison.Ordinal);
-        Assert.Contains("e3b0c44298fc1c149afbf4c8996fb924", guest.Command("sha256sum /dev/null"), StringComparison.Ordinal);
-        Assert.Contains("2.718281828", guest.Command("echo 'e(1)' | bc -l || awk 'BEGIN { print exp(1) }' OFMT=%.9f"),
+        Assert.Contains("5050", guest.Command("seq 100 | awk '{ s += $1 } END { print s }'"),
+            StringComparison.Ordinal);
+        Assert.Contains("e3b0c44298fc1c149afbf4c8996fb924", guest.Command("sha256sum /dev/null"),
+            StringComparison.Ordinal);
+        Assert.Contains("2.718281828",
+            guest.Command("echo 'e(1)' | bc -l || awk 'BEGIN { print exp(1) }' OFMT=%.9f"),
             StringComparison.Ordinal);
         guest.Type("poweroff -f\r");
         Assert.Equal(0, guest.Wait());
@@ -44,10 +48,12 @@ public sealed class StockKernelTests
         string log = guest.Command("dmesg");
         string[] bad =
         [
-            "BUG", "WARNING", "Oops", "Call Trace", "ACPI Error", "ACPI BIOS Error", "spurious", "nobody cared",
+            "BUG", "WARNING", "Oops", "Call Trace", "ACPI Error", "ACPI BIOS Error", "spurious",
+                "nobody cared",
             "Clocksource tsc unstable", "lost interrupt", "rcu_sched", "soft lockup", "timer interrupt not",
         ];
-        Assert.DoesNotContain(log.Split('\n'), line => bad.Any(word => line.Contains(word, StringComparison.Ordinal)));
+        Assert.DoesNotContain(log.Split('\n'), line =>
+            bad.Any(word => line.Contains(word, StringComparison.Ordinal)));
         guest.Type("poweroff -f\r");
         Assert.Equal(0, guest.Wait());
     }
@@ -113,7 +119,8 @@ public sealed class StockKernelTests
         guest.Expect(GuestSession.Prompt);
         guest.Type("poweroff -f\r");
         Assert.Equal(0, guest.Wait());
-        Assert.DoesNotContain("lhype: ", guest.Output.Replace(GuestSession.Prompt, "", StringComparison.Ordinal),
+        Assert.DoesNotContain("lhype: ",
+            guest.Output.Replace(GuestSession.Prompt, "", StringComparison.Ordinal),
             StringComparison.Ordinal);
         Assert.Contains("engine translator", guest.Error, StringComparison.Ordinal);
     }
@@ -152,9 +159,11 @@ public sealed class StockKernelTests
 
             using GuestSession reader = GuestSession.Start("run", "-d", disk + ",ro,id=data");
             reader.Expect(GuestSession.Prompt);
-            Assert.Contains("data", reader.Command("cat /sys/block/vda/serial; echo"), StringComparison.Ordinal);
+            Assert.Contains("data", reader.Command("cat /sys/block/vda/serial; echo"),
+                StringComparison.Ordinal);
             Assert.Contains("1", reader.Command("cat /sys/block/vda/ro"), StringComparison.Ordinal);
-            Assert.Contains("hello disk", reader.Command("dd if=/dev/vda bs=4096 skip=1 count=1 2>/dev/null | head -c 10"),
+            Assert.Contains("hello disk",
+                reader.Command("dd if=/dev/vda bs=4096 skip=1 count=1 2>/dev/null | head -c 10"),
                 StringComparison.Ordinal);
             reader.Type("poweroff -f\r");
             Assert.Equal(0, reader.Wait());

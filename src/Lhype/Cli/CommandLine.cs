@@ -1,6 +1,6 @@
-// The command line of lhype: which commands there are, what their help says, and what each calls. Program hands it the
-// arguments; options of `run` are in RunOptions. Grammar and help texts are System.CommandLine's, the sentences about
-// errors and the examples are ours.
+// The command line of lhype: which commands there are, what their help says, and what each calls. Program
+// hands it the arguments; options of `run` are in RunOptions. Grammar and help texts are
+// System.CommandLine's, the sentences about errors and the examples are ours.
 
 using System;
 using System.Collections.Generic;
@@ -59,12 +59,14 @@ internal sealed class CommandLine
             throw new UsageException("Only 'lhype run' takes kernel arguments after '--'.");
         }
 
-        return parsed.Invoke(new InvocationConfiguration { Output = _output, EnableDefaultExceptionHandler = false });
+        return parsed.Invoke(
+            new InvocationConfiguration { Output = _output, EnableDefaultExceptionHandler = false });
     }
 
     private RootCommand Root(IReadOnlyList<string> guestArguments)
     {
-        RootCommand root = new("Runs x86 Linux guests on x86-64 Linux hosts, without root and without kernel modules.");
+        RootCommand root =
+            new("Runs x86 Linux guests on x86-64 Linux hosts, without root and without kernel modules.");
         root.Directives.Clear();
         root.Options.Clear();
         root.Options.Add(new Option<bool>("--version")
@@ -82,7 +84,8 @@ internal sealed class CommandLine
 
     private Command Run(IReadOnlyList<string> guestArguments)
     {
-        Command command = new("run", "Boot a guest on this terminal. Arguments after -- go to the guest's kernel.");
+        Command command =
+            new("run", "Boot a guest on this terminal. Arguments after -- go to the guest's kernel.");
         RunOptions options = new();
         options.AddTo(command);
         command.SetAction(parsed =>
@@ -122,7 +125,8 @@ internal sealed class CommandLine
 
     private static HelpOption Help()
     {
-        HelpOption help = new("--help", "-h", "-?") { Description = "Show what a command does, with examples." };
+        HelpOption help =
+            new("--help", "-h", "-?") { Description = "Show what a command does, with examples." };
         help.Action = new ExamplesAction((HelpAction)help.Action!);
         return help;
     }
@@ -130,7 +134,8 @@ internal sealed class CommandLine
     private static string CommandPath(ParseResult parsed)
     {
         string path = "";
-        for (SymbolResult? result = parsed.CommandResult; result is CommandResult command; result = result.Parent)
+        for (SymbolResult? result = parsed.CommandResult; result
+            is CommandResult command; result = result.Parent)
         {
             path = (command.Command is RootCommand ? "lhype" : " " + command.Command.Name) + path;
         }
@@ -179,7 +184,8 @@ internal sealed class CommandLine
         {
             help.MaxWidth = 100;
             help.Invoke(parseResult);
-            parseResult.InvocationConfiguration.Output.WriteLine(Examples(parseResult.CommandResult.Command.Name));
+            parseResult.InvocationConfiguration.Output.WriteLine(
+                Examples(parseResult.CommandResult.Command.Name));
             return 0;
         }
 

@@ -1,4 +1,5 @@
-// `lhype images` and `lhype images pull NAME`: lists the known guest images and fetches one. Called by CommandLine.
+// `lhype images` and `lhype images pull NAME`: lists the known guest images and fetches one. Called by
+// CommandLine.
 
 using System.IO;
 using System.Linq;

@@ -1,5 +1,5 @@
-// Turns the text of single option values into what they mean: sizes, disks, seconds, kernel arguments. Pure functions,
-// called by RunOptions; every refusal is a UsageException that names the option.
+// Turns the text of single option values into what they mean: sizes, disks, seconds, kernel arguments. Pure
+// functions, called by RunOptions; every refusal is a UsageException that names the option.
 
 using System;
 using System.Collections.Generic;
@@ -17,8 +17,8 @@ internal static class OptionValues
     private const ulong SmallestMemory = 1 << 20;       // a PC's firmware area ends there
     private const int DiskIdLength = 20;
 
-    /// <summary>A memory size in bytes: a number with K, M, G or T (powers of 1024, <c>MiB</c> and <c>MB</c> mean the
-    /// same), a bare number is MiB. A multiple of 4 KiB, at least 1 MiB.</summary>
+    /// <summary>A memory size in bytes: a number with K, M, G or T (powers of 1024, <c>MiB</c> and <c>MB</c>
+    /// mean the same), a bare number is MiB. A multiple of 4 KiB, at least 1 MiB.</summary>
     public static ulong Size(string option, string text)
     {
         int digits = 0;
@@ -36,15 +36,18 @@ internal static class OptionValues
             _ => -1,
         };
 
-        bool isNumber = ulong.TryParse(text[..digits], NumberStyles.None, CultureInfo.InvariantCulture, out ulong count);
+        bool isNumber =
+            ulong.TryParse(text[..digits], NumberStyles.None, CultureInfo.InvariantCulture, out ulong count);
         if (shift < 0 || !isNumber)
         {
-            throw new UsageException($"{option} {Quote(text)} is not a size; write 256M, 1G, or a number of MiB.");
+            throw new UsageException(
+                $"{option} {Quote(text)} is not a size; write 256M, 1G, or a number of MiB.");
         }
 
         if (count > ulong.MaxValue >> 1 >> shift || !IsMemorySize(count << shift))
         {
-            throw new UsageException($"{option} {Quote(text)} cannot be: a size is at least 1M and a multiple of 4K.");
+            throw new UsageException(
+                $"{option} {Quote(text)} cannot be: a size is at least 1M and a multiple of 4K.");
         }
 
         return count << shift;
@@ -66,13 +69,15 @@ internal static class OptionValues
             {
                 readOnly = true;
             }
-            else if (part.StartsWith("id=", StringComparison.Ordinal) && part.Length is > 3 and <= 3 + DiskIdLength)
+            else if (part.StartsWith("id=", StringComparison.Ordinal) && part.Length is > 3 and <= 3
+                + DiskIdLength)
             {
                 id = part[3..];
             }
             else
             {
-                throw new UsageException($"--disk does not know {Quote(part)}; write FILE[,ro][,id=NAME] with a name of at "
+                throw new UsageException(
+                    $"--disk does not know {Quote(part)}; write FILE[,ro][,id=NAME] with a name of at "
                     + "most 20 bytes, and a comma in a file name twice.");
             }
         }
@@ -80,7 +85,8 @@ internal static class OptionValues
         return new DiskConfig { File = FullPath("--disk", parts[0]), ReadOnly = readOnly, Id = id };
     }
 
-    /// <summary>A file name, made absolute: a settled configuration means the same in every directory.</summary>
+    /// <summary>A file name, made absolute: a settled configuration means the same in every
+    /// directory.</summary>
     public static string FullPath(string option, string file) => file.Length > 0 && !file.Contains('\0')
         ? Path.GetFullPath(file)
         : throw new UsageException($"{option} needs a file name.");
@@ -106,7 +112,8 @@ internal static class OptionValues
 
         return count == 1
             ? 1
-            : throw new UsageException($"--cpus {count} is not possible yet: a guest has one CPU in this version.");
+            : throw new UsageException(
+                $"--cpus {count} is not possible yet: a guest has one CPU in this version.");
     }
 
     /// <summary>A domain name: letters, digits, dots, dashes and underscores, at most 64.</summary>
@@ -121,11 +128,11 @@ internal static class OptionValues
         return good
             ? text
             : throw new UsageException(
-                $"--name {Quote(text)} cannot be: a name has up to 64 letters, digits, dots, dashes and underscores.");
+                $"--name {Quote(text)} cannot be: use up to 64 letters, digits, dots, dashes.");
     }
 
-    /// <summary>Arguments as one kernel command line. An argument with spaces is quoted as the kernel understands it:
-    /// the value behind the first equals sign (Linux kernel/params.c).</summary>
+    /// <summary>Arguments as one kernel command line. An argument with spaces is quoted as the kernel
+    /// understands it: the value behind the first equals sign (Linux kernel/params.c).</summary>
     public static string KernelArguments(IEnumerable<string> arguments)
     {
         StringBuilder line = new();

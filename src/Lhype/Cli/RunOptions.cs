@@ -1,5 +1,5 @@
-// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line becomes the
-// settled MachineConfig. Called by CommandLine.
+// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line
+// becomes the settled MachineConfig. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
@@ -24,19 +24,22 @@ internal sealed class RunOptions
     };
 
     private readonly Option<string> _kernel = Text(
-        "--kernel", "FILE", "The kernel, as KERNEL: ELF vmlinux, bzImage or multiboot, told from its content.", "-k");
+        "--kernel", "FILE",
+        "The kernel, as KERNEL: ELF vmlinux, bzImage or multiboot, told from its content.", "-k");
 
     private readonly Option<string[]> _initrd = List(
         "--initrd", "FILE", "Initial ram disk; repeat it to join several.", "-i");
 
     private readonly Option<string[]> _append = List(
-        "--append", "ARGS", "Kernel arguments, added to what Lhype arranges; the last one wins.", "-p", "--cmdline");
+        "--append", "ARGS", "Kernel arguments, added to what Lhype arranges; the last one wins.",
+        "-p", "--cmdline");
 
     private readonly Option<bool> _noAutoCommandLine = Flag(
         "--no-auto-cmdline", "Give the kernel the user's arguments and nothing else.");
 
     private readonly Option<string> _memory = Text(
-        "--memory", "SIZE", "Guest memory: 512M, 1G, or a number of MiB; 256M when not given.", "-m", "--mem");
+        "--memory", "SIZE", "Guest memory: 512M, 1G, or a number of MiB; 256M when not given.",
+        "-m", "--mem");
 
     private readonly Option<string> _cpus = Text(
         "--cpus", "N", "Number of virtual CPUs; 1 in this version.", "-c", "--smp");
@@ -96,8 +99,9 @@ internal sealed class RunOptions
         command.Arguments.Add(_kernelArgument);
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu, _machine,
-            _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config, _stats, _quiet,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
+            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
+            _stats, _quiet,
             _verbose,
         ];
         foreach (Option option in options)
@@ -109,7 +113,8 @@ internal sealed class RunOptions
     /// <summary>True with <c>--dry-run</c>.</summary>
     public bool IsDryRun(ParseResult parsed) => parsed.GetValue(_dryRun);
 
-    /// <summary>The image that must be there before the machine can run; null when the user gave files.</summary>
+    /// <summary>The image that must be there before the machine can run; null when the user gave
+    /// files.</summary>
     public ImageDefinition? Image(ParseResult parsed)
     {
         string? kernel = KernelText(parsed);
@@ -193,7 +198,7 @@ internal sealed class RunOptions
             if (net != "none")
             {
                 throw new UsageException(
-                    $"--net {OptionValues.Quote(net)} is not possible yet: guests have no network in this version.");
+                    $"--net {OptionValues.Quote(net)} is not possible yet: this version has no network.");
             }
         }
 
@@ -233,13 +238,14 @@ internal sealed class RunOptions
         string? argument = parsed.GetValue(_kernelArgument);
         if (argument is ['-', _, ..])
         {
-            throw new UsageException($"There is no option {OptionValues.Quote(argument)}; see 'lhype run --help'.");
+            throw new UsageException(
+                $"There is no option {OptionValues.Quote(argument)}; see 'lhype run --help'.");
         }
 
         if (option is not null && argument is not null)
         {
             throw new UsageException(
-                $"The kernel is given twice, as {OptionValues.Quote(option)} and as {OptionValues.Quote(argument)}.");
+                $"The kernel is given twice: {OptionValues.Quote(option)}, {OptionValues.Quote(argument)}.");
         }
 
         return option ?? argument;
@@ -250,7 +256,8 @@ internal sealed class RunOptions
     {
         try
         {
-            MachineConfig config = MachineConfig.FromJson(File.ReadAllText(OptionValues.FullPath("--config", file)), file);
+            MachineConfig config =
+                MachineConfig.FromJson(File.ReadAllText(OptionValues.FullPath("--config", file)), file);
             string wrong = !OptionValues.IsMemorySize(config.MemoryBytes) ? "memoryBytes"
                 : config.Cpus != 1 ? "cpus"
                 : !CpuNames.Contains(config.Cpu) ? "cpu"
@@ -273,7 +280,8 @@ internal sealed class RunOptions
     private static BoardKind Board(string text) => text switch
     {
         "pc" => BoardKind.Pc,
-        "lhype" => throw new UsageException("--machine lhype is not possible yet: this version has the board pc."),
+        "lhype" =>
+            throw new UsageException("--machine lhype is not possible yet: this version has the board pc."),
         _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc."),
     };
 
@@ -281,13 +289,15 @@ internal sealed class RunOptions
     {
         "auto" => EngineKind.Auto,
         "translator" => EngineKind.Translator,
-        "kvm" => throw new UsageException("--engine kvm is not possible yet: this version has the translator."),
+        "kvm" =>
+            throw new UsageException("--engine kvm is not possible yet: this version has the translator."),
         _ => throw new UsageException($"--engine {OptionValues.Quote(text)} is not one of auto, translator."),
     };
 
     private static string OneOf(string option, string text, string[] names) => names.Contains(text)
         ? text
-        : throw new UsageException($"{option} {OptionValues.Quote(text)} is not one of {string.Join(", ", names)}.");
+        : throw new UsageException(
+            $"{option} {OptionValues.Quote(text)} is not one of {string.Join(", ", names)}.");
 
     /// <summary>A guest's name when the user gives none: the kernel file's, without odd characters.</summary>
     private static string DefaultName(string kernel)
@@ -301,10 +311,12 @@ internal sealed class RunOptions
     private static string? Given(ParseResult parsed, Option<string> option) =>
         parsed.GetResult(option) is OptionResult { Implicit: false } ? parsed.GetValue(option) : null;
 
-    private static Option<string> Text(string name, string value, string description, params string[] aliases) =>
+    private static Option<string> Text(string name, string value, string description,
+        params string[] aliases) =>
         new(name, aliases) { HelpName = value, Description = description };
 
-    private static Option<string[]> List(string name, string value, string description, params string[] aliases) =>
+    private static Option<string[]> List(string name, string value, string description,
+        params string[] aliases) =>
         new(name, aliases) { HelpName = value, Description = description, Arity = ArgumentArity.OneOrMore };
 
     private static Option<bool> Flag(string name, string description, params string[] aliases) =>

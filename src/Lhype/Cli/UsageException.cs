@@ -1,5 +1,5 @@
-// Wrong use of the command line, apart from errors of the host or of files: thrown while options are read, caught once
-// in Program, which ends with exit status 2.
+// Wrong use of the command line, apart from errors of the host or of files: thrown while options are read,
+// caught once in Program, which ends with exit status 2.
 
 using System;
 

@@ -1,6 +1,6 @@
 // Writes a cpio archive in the "newc" form, the one the kernel's initramfs unpacker reads (Linux
-// Documentation/driver-api/early-userspace/buffer-format.rst). Used by Initramfs. Owner is always root and the time
-// stamp zero, so that equal contents give equal bytes.
+// Documentation/driver-api/early-userspace/buffer-format.rst). Used by Initramfs. Owner is always root and
+// the time stamp zero, so that equal contents give equal bytes.
 
 using System;
 using System.Collections.Generic;
@@ -27,7 +27,8 @@ internal sealed class CpioArchive : IDisposable
     /// <summary>Starts an archive on <paramref name="output"/>, which stays open at the end.</summary>
     public CpioArchive(Stream output) => _output = output;
 
-    /// <summary>Adds a directory (mode 0755) and the directories above it; does nothing when it is there.</summary>
+    /// <summary>Adds a directory (mode 0755) and the directories above it; does nothing when it is
+    /// there.</summary>
     public void AddDirectory(string path)
     {
         if (_directories.Contains(path))
@@ -94,8 +95,8 @@ internal sealed class CpioArchive : IDisposable
         Pad();
     }
 
-    /// <summary>Header: 110 ASCII bytes, thirteen 8-digit hexadecimal fields after the magic, then the name with its
-    /// zero byte, padded to four bytes.</summary>
+    /// <summary>Header: 110 ASCII bytes, thirteen 8-digit hexadecimal fields after the magic, then the name
+    /// with its zero byte, padded to four bytes.</summary>
     private void WriteHeader(string name, int mode, int length, int major, int minor)
     {
         byte[] nameBytes = Encoding.UTF8.GetBytes(name);

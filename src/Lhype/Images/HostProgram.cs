@@ -1,5 +1,5 @@
-// Runs one of the host's own programs (apt-get, apt-cache, dpkg-deb) to its end and collects what it says. Used by
-// PrivateApt and ImageStore.
+// Runs one of the host's own programs (apt-get, apt-cache, dpkg-deb) to its end and collects what it says.
+// Used by PrivateApt and ImageStore.
 
 using System;
 using System.Collections.Generic;
@@ -17,7 +17,8 @@ namespace Lhype.Images;
 /// <param name="Error">All of standard error.</param>
 internal sealed record HostProgramResult(string Name, int ExitCode, string Output, string Error)
 {
-    /// <summary>The most telling line of standard error: the first error by apt's or dpkg's marks, else the last.</summary>
+    /// <summary>The most telling line of standard error: the first error by apt's or dpkg's marks, else the
+    /// last.</summary>
     public string Reason
     {
         get
@@ -48,8 +49,9 @@ internal sealed record HostProgramResult(string Name, int ExitCode, string Outpu
 /// <summary>Starts programs found on PATH, without a shell and without standard input.</summary>
 internal static class HostProgram
 {
-    /// <summary>Runs <paramref name="name"/> to its end; <paramref name="line"/> is called for each line of standard
-    /// output as it comes. Throws <see cref="LhypeException"/> when there is no such program.</summary>
+    /// <summary>Runs <paramref name="name"/> to its end; <paramref name="line"/> is called for each line of
+    /// standard output as it comes. Throws <see cref="LhypeException"/> when there is no such
+    /// program.</summary>
     public static HostProgramResult Run(
         string name, IEnumerable<string> arguments, string? directory = null, Action<string>? line = null)
     {

@@ -1,5 +1,5 @@
-// The guest images Lhype knows by name, and where the pulled ones are. Called by the command line (`lhype images`, and
-// `lhype run` with an image name) and by ImageStore.
+// The guest images Lhype knows by name, and where the pulled ones are. Called by the command line (`lhype
+// images`, and `lhype run` with an image name) and by ImageStore.
 
 using System;
 using System.Collections.Generic;
@@ -11,7 +11,8 @@ namespace Lhype.Images;
 /// <param name="KernelPackage">Debian's meta package, which depends on the newest kernel package.</param>
 /// <param name="Architecture">Debian's name of the guest's architecture.</param>
 /// <param name="Description">One line for <c>lhype images</c>.</param>
-internal sealed record ImageDefinition(string Name, string KernelPackage, string Architecture, string Description)
+internal sealed record ImageDefinition(string Name, string KernelPackage, string Architecture,
+    string Description)
 {
     /// <summary>True for kernels that need 64-bit guest code.</summary>
     public bool Is64Bit => Architecture == "amd64";

@@ -1,7 +1,8 @@
-// The cache of pulled images: $XDG_CACHE_HOME/lhype. A pull fetches packages (PrivateApt), builds the initramfs
-// (Initramfs) in a directory of its own and then switches a symbolic link, so that a reader sees the old image or the
-// new one and a killed pull leaves nothing but a directory that the next pull removes. One pull at a time per cache, by
-// a lock file. Called by `lhype images` and by `lhype run` with an image name.
+// The cache of pulled images: $XDG_CACHE_HOME/lhype. A pull fetches packages (PrivateApt), builds the
+// initramfs (Initramfs) in a directory of its own and then switches a symbolic link, so that a reader sees
+// the old image or the new one and a killed pull leaves nothing but a directory that the next pull removes.
+// One pull at a time per cache, by a lock file. Called by `lhype images` and by `lhype run` with an image
+// name.
 //
 //   images/debian-i386 -> .debian-i386-3f2a81c0...   vmlinuz, initrd.img, image.json
 //   apt/i386/                                                 apt's private state and the downloaded packages
@@ -20,8 +21,10 @@ namespace Lhype.Images;
 /// <param name="Release">The kernel's release, as <c>uname -r</c> prints it.</param>
 /// <param name="Version">The kernel package's version.</param>
 /// <param name="Recipe"><see cref="Initramfs.Recipe"/> at the time.</param>
-/// <param name="Packages">File names of the packages in apt's archives, the kernel first, then busybox.</param>
-internal sealed record ImageFacts(string Release, string Version, string Recipe, IReadOnlyList<string> Packages);
+/// <param name="Packages">File names of the packages in apt's archives, the kernel first, then
+/// busybox.</param>
+internal sealed record ImageFacts(string Release, string Version, string Recipe,
+    IReadOnlyList<string> Packages);
 
 /// <summary>Serialisation code for <see cref="ImageFacts"/>.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
@@ -46,7 +49,8 @@ internal sealed class ImageStore
             string? cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
             if (string.IsNullOrEmpty(cache) || !Path.IsPathRooted(cache))
             {
-                cache = Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
+                cache = Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile),
+                    ".cache");
             }
 
             return Path.Combine(cache, "lhype");
@@ -57,7 +61,8 @@ internal sealed class ImageStore
     public string KernelPath(ImageDefinition image) => Path.Combine(_root, "images", image.Name, "vmlinuz");
 
     /// <summary>Where the initramfs of <paramref name="image"/> is, once pulled.</summary>
-    public string InitrdPath(ImageDefinition image) => Path.Combine(_root, "images", image.Name, "initrd.img");
+    public string InitrdPath(ImageDefinition image) =>
+        Path.Combine(_root, "images", image.Name, "initrd.img");
 
     /// <summary>What is known of the pulled image; null when it is not there.</summary>
     public ImageFacts? Facts(ImageDefinition image)
@@ -78,8 +83,8 @@ internal sealed class ImageStore
     /// <summary>True when <paramref name="image"/> is there and as this version builds it.</summary>
     public bool IsReady(ImageDefinition image) => Facts(image)?.Recipe == Initramfs.Recipe;
 
-    /// <summary>Makes <paramref name="image"/> ready: does nothing when it is, builds it again from the packages in the
-    /// cache when only the recipe changed, and pulls it otherwise.</summary>
+    /// <summary>Makes <paramref name="image"/> ready: does nothing when it is, builds it again from the
+    /// packages in the cache when only the recipe changed, and pulls it otherwise.</summary>
     public void Ensure(ImageDefinition image, IPullProgress progress)
     {
         if (IsReady(image))
@@ -113,7 +118,8 @@ internal sealed class ImageStore
     }
 
     /// <summary>Fetches the newest packages of <paramref name="image"/> and builds it.</summary>
-    public void Pull(ImageDefinition image, IPullProgress progress) => Locked(progress, () => Fetch(image, progress));
+    public void Pull(ImageDefinition image, IPullProgress progress) =>
+        Locked(progress, () => Fetch(image, progress));
 
     private PrivateApt Apt(ImageDefinition image) =>
         new(Path.Combine(_root, "apt", image.Architecture), image.Architecture);
@@ -122,7 +128,8 @@ internal sealed class ImageStore
     {
         if (!PrivateApt.Available)
         {
-            throw new LhypeException($"{image.Name} is made of Debian packages, and this host has no apt-get, apt-cache "
+            throw new LhypeException(
+                $"{image.Name} is made of Debian packages, and this host has no apt-get, apt-cache "
                 + $"and dpkg-deb to fetch them: {Advice}.");
         }
 
@@ -167,9 +174,11 @@ internal sealed class ImageStore
             Initramfs.Write(output, busybox, Path.Combine(unpacked, "lib", "modules", release));
         }
 
-        ImageFacts facts = new(release, version, Initramfs.Recipe, packages.ConvertAll(file => Path.GetFileName(file)));
+        ImageFacts facts =
+            new(release, version, Initramfs.Recipe, packages.ConvertAll(file => Path.GetFileName(file)));
         File.WriteAllText(
-            Path.Combine(work, "image.json"), JsonSerializer.Serialize(facts, ImageFactsJson.Default.ImageFacts));
+            Path.Combine(work, "image.json"),
+            JsonSerializer.Serialize(facts, ImageFactsJson.Default.ImageFacts));
         Directory.Delete(unpacked, recursive: true);
         Publish(image, images, work);
     }
@@ -180,14 +189,14 @@ internal sealed class ImageStore
         if (result.ExitCode != 0)
         {
             throw new LhypeException(result.DiskFull
-                ? $"The disk is full: {Path.GetFileName(package)} could not be unpacked in {directory}; make room and "
-                    + "try again."
+                ? $"The disk is full: {Path.GetFileName(package)} could not be unpacked in {directory}; "
+                    + "make room and try again."
                 : $"Could not unpack {package} ({result.Reason}); delete it and pull the image again.");
         }
     }
 
-    /// <summary>Makes the finished directory <paramref name="work"/> the image, by renaming a link over the old
-    /// one.</summary>
+    /// <summary>Makes the finished directory <paramref name="work"/> the image, by renaming a link over the
+    /// old one.</summary>
     private static void Publish(ImageDefinition image, string images, string work)
     {
         string final = Path.Combine(images, $".{image.Name}-{Guid.NewGuid():N}");
@@ -204,8 +213,8 @@ internal sealed class ImageStore
         }
     }
 
-    /// <summary>Removes what killed pulls and replaced images left. The image in use stays readable: a guest has
-    /// loaded its kernel into memory before it runs.</summary>
+    /// <summary>Removes what killed pulls and replaced images left. The image in use stays readable: a guest
+    /// has loaded its kernel into memory before it runs.</summary>
     private static void RemoveLeftovers(string images)
     {
         HashSet<string?> inUse = [];
@@ -241,8 +250,8 @@ internal sealed class ImageStore
         }
     }
 
-    /// <summary>Runs <paramref name="work"/> while no other process pulls into this cache, and turns the host's file
-    /// errors into one sentence.</summary>
+    /// <summary>Runs <paramref name="work"/> while no other process pulls into this cache, and turns the
+    /// host's file errors into one sentence.</summary>
     private void Locked(IPullProgress progress, Action work)
     {
         try
@@ -255,13 +264,14 @@ internal sealed class ImageStore
         {
             throw new LhypeException(IsDiskFull(error)
                 ? $"The disk is full: the image could not be stored in {_root}; make room and try again."
-                : $"The image cache {_root} cannot be used ({error.Message.TrimEnd('.')}); set XDG_CACHE_HOME to a "
-                    + "directory of yours.", error);
+                : $"The image cache {_root} cannot be used ({error.Message.TrimEnd('.')}); set "
+                    + "XDG_CACHE_HOME to a directory of yours.", error);
         }
         catch (UnauthorizedAccessException error)
         {
             throw new LhypeException(
-                $"The image cache {_root} cannot be written; set XDG_CACHE_HOME to a directory of yours.", error);
+                $"The image cache {_root} cannot be written; set XDG_CACHE_HOME to a directory of yours.",
+                error);
         }
     }
 

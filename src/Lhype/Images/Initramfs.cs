@@ -1,6 +1,7 @@
-// Builds the initramfs of the images in ImageCatalog: busybox, the /init of init.sh, and the kernel modules a guest
-// needs to find its virtio devices and an ext4 root file system. Called by ImageStore once per pulled kernel. The
-// archive is not compressed: unpacking costs the guest more time than reading saves. Equal input gives equal bytes.
+// Builds the initramfs of the images in ImageCatalog: busybox, the /init of init.sh, and the kernel modules a
+// guest needs to find its virtio devices and an ext4 root file system. Called by ImageStore once per pulled
+// kernel. The archive is not compressed: unpacking costs the guest more time than reading saves. Equal input
+// gives equal bytes.
 
 using System.Collections.Generic;
 using System.IO;
@@ -11,7 +12,8 @@ namespace Lhype.Images;
 /// <summary>The initramfs of a busybox guest.</summary>
 internal static class Initramfs
 {
-    /// <summary>What a guest may need before it has a root file system. Everything these depend on comes along.</summary>
+    /// <summary>What a guest may need before it has a root file system. Everything these depend on comes
+    /// along.</summary>
     private static readonly string[] Modules =
     [
         "virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "ext4", "crc32c_generic",
@@ -19,7 +21,8 @@ internal static class Initramfs
 
     private static readonly string[] Directories = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp"];
 
-    /// <summary>Changes whenever an initramfs built earlier is not what <see cref="Write"/> builds now.</summary>
+    /// <summary>Changes whenever an initramfs built earlier is not what <see cref="Write"/> builds
+    /// now.</summary>
     public static string Recipe
     {
         get
@@ -47,8 +50,8 @@ internal static class Initramfs
             archive.AddDirectory(directory);
         }
 
-        // The kernel opens /dev/console for /init before /init can mount devtmpfs; its module loader is fixed at
-        // /sbin/modprobe. All other busybox links are made by /init.
+        // The kernel opens /dev/console for /init before /init can mount devtmpfs; its module loader is fixed
+        // at /sbin/modprobe. All other busybox links are made by /init.
         archive.AddCharacterDevice("dev/console", 5, 1);
         archive.AddFile("bin/busybox", busybox, executable: true);
         archive.AddSymlink("bin/sh", "busybox");
@@ -76,7 +79,8 @@ internal static class Initramfs
         archive.AddFile($"lib/modules/{release}/modules.alias", aliases.ToString());
     }
 
-    /// <summary>One modules.dep line: the module, then everything it needs, directly or not, nearest first.</summary>
+    /// <summary>One modules.dep line: the module, then everything it needs, directly or not, nearest
+    /// first.</summary>
     private static void AppendDependencies(
         StringBuilder text, KernelModule module, IReadOnlyList<KernelModule> loadOrder)
     {

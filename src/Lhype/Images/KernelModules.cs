@@ -1,7 +1,7 @@
-// The loadable modules of an unpacked kernel package: which module needs which, in what order to load them, and what
-// devices they answer to. Debian ships no modules.dep (depmod writes it at installation), so this reads the source
-// depmod reads as well: the .modinfo section of each module (Linux include/linux/module.h, MODULE_INFO). Used by
-// Initramfs.
+// The loadable modules of an unpacked kernel package: which module needs which, in what order to load them,
+// and what devices they answer to. Debian ships no modules.dep (depmod writes it at installation), so this
+// reads the source depmod reads as well: the .modinfo section of each module (Linux include/linux/module.h,
+// MODULE_INFO). Used by Initramfs.
 
 using System;
 using System.Buffers.Binary;
@@ -35,7 +35,8 @@ internal sealed class KernelModules
         foreach (string file in Directory.EnumerateFiles(directory, "*.ko*", SearchOption.AllDirectories))
         {
             string path = Path.GetRelativePath(directory, file);
-            if (path.EndsWith(".ko", StringComparison.Ordinal) || path.EndsWith(".ko.xz", StringComparison.Ordinal))
+            if (path.EndsWith(".ko", StringComparison.Ordinal)
+                || path.EndsWith(".ko.xz", StringComparison.Ordinal))
             {
                 _pathByName[NameOf(path)] = path;
             }
@@ -48,8 +49,9 @@ internal sealed class KernelModules
         }
     }
 
-    /// <summary>The modules named and all they depend on, each after those it needs. Names built into the kernel are
-    /// left out. Throws <see cref="LhypeException"/> for a module the kernel has in neither form.</summary>
+    /// <summary>The modules named and all they depend on, each after those it needs. Names built into the
+    /// kernel are left out. Throws <see cref="LhypeException"/> for a module the kernel has in neither
+    /// form.</summary>
     public IReadOnlyList<KernelModule> Closure(IEnumerable<string> names)
     {
         List<KernelModule> ordered = [];
@@ -71,7 +73,8 @@ internal sealed class KernelModules
 
         if (!_pathByName.TryGetValue(name, out string? path))
         {
-            throw new LhypeException($"The kernel in {_directory} has no module {name}, which its guests need.");
+            throw new LhypeException(
+                $"The kernel in {_directory} has no module {name}, which its guests need.");
         }
 
         KernelModule module = Read(name, path);
@@ -118,7 +121,8 @@ internal sealed class KernelModules
         return new KernelModule(name, path, content, depends, aliases);
     }
 
-    /// <summary>The .modinfo section of an ELF object, 32- or 64-bit, little-endian; empty when there is none.</summary>
+    /// <summary>The .modinfo section of an ELF object, 32- or 64-bit, little-endian; empty when there is
+    /// none.</summary>
     internal static string ModuleInfo(ReadOnlySpan<byte> elf)
     {
         if (elf.Length < 64 || !elf.StartsWith("\x7F"u8) || !elf[1..].StartsWith("ELF"u8))
@@ -148,13 +152,15 @@ internal sealed class KernelModules
         return "";
     }
 
-    /// <summary>Section <paramref name="index"/>'s bytes and name offset; empty when the header lies outside.</summary>
+    /// <summary>Section <paramref name="index"/>'s bytes and name offset; empty when the header lies
+    /// outside.</summary>
     private static ReadOnlySpan<byte> Section(
         ReadOnlySpan<byte> elf, ulong table, int entrySize, int index, bool wide, out uint name)
     {
         name = uint.MaxValue;
         ulong header = table + ((ulong)index * (ulong)entrySize);
-        if (entrySize < (wide ? 64 : 40) || header > (ulong)elf.Length || (ulong)elf.Length - header < (ulong)entrySize)
+        if (entrySize < (wide ? 64 : 40) || header > (ulong)elf.Length
+            || (ulong)elf.Length - header < (ulong)entrySize)
         {
             return [];
         }

@@ -1,7 +1,7 @@
-// Fetches Debian packages with the host's own apt, as any user and for any architecture, without touching the host's
-// package state: apt gets a directory of ours for its lists, archives and status, and a configuration file that is read
-// after the host's. Mirrors come from the host's sources, signatures are checked against the host's Debian keyring
-// (apt.conf(5), sources.list(5)). Called by ImageStore.
+// Fetches Debian packages with the host's own apt, as any user and for any architecture, without touching the
+// host's package state: apt gets a directory of ours for its lists, archives and status, and a configuration
+// file that is read after the host's. Mirrors come from the host's sources, signatures are checked against
+// the host's Debian keyring (apt.conf(5), sources.list(5)). Called by ImageStore.
 
 using System;
 using System.Collections.Generic;
@@ -18,7 +18,8 @@ internal sealed class PrivateApt
     private const string Release = "bookworm";
     private const string DefaultMirror = "http://deb.debian.org/debian";
 
-    /// <summary>Names the archive of a Debian release goes by, in the order preferred when picking a mirror.</summary>
+    /// <summary>Names the archive of a Debian release goes by, in the order preferred when picking a
+    /// mirror.</summary>
     private static readonly string[] DebianReleases =
         [Release, "oldstable", "stable", "trixie", "forky", "bullseye", "testing", "unstable", "sid"];
 
@@ -56,7 +57,8 @@ internal sealed class PrivateApt
         Check(Run("apt-get", ["update"], progress), "the package lists");
     }
 
-    /// <summary>One field's value for the newest version of <paramref name="package"/>, from the lists.</summary>
+    /// <summary>One field's value for the newest version of <paramref name="package"/>, from the
+    /// lists.</summary>
     public string Field(string package, string field)
     {
         HostProgramResult result = Run("apt-cache", ["show", "--no-all-versions", package], null);
@@ -72,8 +74,9 @@ internal sealed class PrivateApt
         throw new LhypeException($"Debian's package {package} has no field {field}; pull again later.");
     }
 
-    /// <summary>Downloads the newest version of <paramref name="package"/> into <see cref="Archives"/>, going on where
-    /// an earlier download stopped, and returns the file's path. apt checks it against the signed lists.</summary>
+    /// <summary>Downloads the newest version of <paramref name="package"/> into <see cref="Archives"/>, going
+    /// on where an earlier download stopped, and returns the file's path. apt checks it against the signed
+    /// lists.</summary>
     public string Download(string package, IPullProgress progress)
     {
         // apt writes the colon of an epoch as %3a in file names.
@@ -87,13 +90,15 @@ internal sealed class PrivateApt
 
     private HostProgramResult Run(string program, IEnumerable<string> arguments, IPullProgress? progress)
     {
-        List<string> all = ["-c", Path.Combine(_directory, "apt.conf"), "-q", "-o", "APT::Status-Fd=1", .. arguments];
+        List<string> all =
+            ["-c", Path.Combine(_directory, "apt.conf"), "-q", "-o", "APT::Status-Fd=1", .. arguments];
         return HostProgram.Run(program, all, Archives, line =>
         {
             // dlstatus:ITEM:PERCENT:TEXT, apt's machine-readable progress.
             string[] parts = line.Split(':');
             if (parts.Length >= 3 && parts[0] == "dlstatus"
-                && double.TryParse(parts[2], NumberStyles.Float, CultureInfo.InvariantCulture, out double percent))
+                && double.TryParse(parts[2], NumberStyles.Float, CultureInfo.InvariantCulture,
+                    out double percent))
             {
                 progress?.Report(percent / 100);
             }
@@ -109,15 +114,16 @@ internal sealed class PrivateApt
 
         throw new LhypeException(result.DiskFull
             ? $"The disk is full: {what} could not be stored in {_directory}; make room and try again."
-            : $"Could not fetch {what} ({result.Reason}); check the network and try again, or pass your own files with "
-                + "--kernel and --initrd.");
+            : $"Could not fetch {what} ({result.Reason}); check the network and try again, or pass your own "
+                + "files with --kernel and --initrd.");
     }
 
     /// <summary>Our settings. Lists (hooks, architectures) must be cleared, single values override.</summary>
     private string Configuration()
     {
         StringBuilder text = new();
-        foreach (string list in (string[])["APT::Update", "APT::Architectures", "DPkg", "Acquire::IndexTargets::deb"])
+        string[] lists = ["APT::Update", "APT::Architectures", "DPkg", "Acquire::IndexTargets::deb"];
+        foreach (string list in lists)
         {
             text.Append(CultureInfo.InvariantCulture, $"#clear {list};\n");
         }
@@ -158,7 +164,8 @@ internal sealed class PrivateApt
     private static string SourceLine()
     {
         HostProgramResult host = HostProgram.Run(
-            "apt-get", ["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]);
+            "apt-get",
+            ["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]);
         string? keyring = Array.Find(Keyrings, File.Exists);
         string? mirror = PickMirror(host.Output.Split('\n'));
         if (keyring is null && mirror is null)
@@ -172,8 +179,8 @@ internal sealed class PrivateApt
         return $"deb {options}{mirror ?? DefaultMirror} {Release} main";
     }
 
-    /// <summary>The archive the host itself uses for a Debian release, from lines "RELEASE COMPONENT URI"; null when it
-    /// has none, as on Debian's derivatives.</summary>
+    /// <summary>The archive the host itself uses for a Debian release, from lines "RELEASE COMPONENT URI";
+    /// null when it has none, as on Debian's derivatives.</summary>
     internal static string? PickMirror(IReadOnlyList<string> targets)
     {
         foreach (string release in DebianReleases)

@@ -1,5 +1,6 @@
-// What the user sees while an image is pulled: bars on a terminal (Spectre.Console), plain lines elsewhere, nothing
-// with -q. Always on standard error, because standard output belongs to the guest. Used by ImageStore's callers.
+// What the user sees while an image is pulled: bars on a terminal (Spectre.Console), plain lines elsewhere,
+// nothing with -q. Always on standard error, because standard output belongs to the guest. Used by
+// ImageStore's callers.
 
 using System;
 using System.IO;
@@ -43,7 +44,8 @@ internal static class PullProgress
             new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
         console.Progress()
             .AutoClear(true)
-            .Columns(new SpinnerColumn(), new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn())
+            .Columns(new SpinnerColumn(), new TaskDescriptionColumn(), new ProgressBarColumn(),
+                new PercentageColumn())
             .Start(context =>
             {
                 Bars bars = new(context);

@@ -1,5 +1,5 @@
-// The command line as a user meets it: what it settles on, which exit status and sentence wrong use gives, what help
-// shows. No machine is run: the tests look at the configuration that would be.
+// The command line as a user meets it: what it settles on, which exit status and sentence wrong use gives,
+// what help shows. No machine is run: the tests look at the configuration that would be.
 
 using System;
 using System.Collections.Generic;
@@ -35,21 +35,25 @@ public sealed class CommandLineTests
     public void Short_and_long_options_mean_the_same()
     {
         MachineConfig shortForm = Settle(
-            "run", "-k", "/v", "-i", "/a", "-i", "/b", "-p", "x=1", "-m", "1G", "-c", "1", "-d", "/disk,ro,id=root", "-v");
+            "run", "-k", "/v", "-i", "/a", "-i", "/b", "-p", "x=1", "-m", "1G", "-c", "1", "-d",
+                "/disk,ro,id=root", "-v");
         MachineConfig longForm = Settle(
-            "run", "/v", "--initrd=/a", "--initrd", "/b", "--cmdline", "x=1", "--mem=1024", "--smp", "1", "--disk",
+            "run", "/v", "--initrd=/a", "--initrd", "/b", "--cmdline", "x=1", "--mem=1024", "--smp", "1",
+                "--disk",
             "/disk,id=root,ro", "--verbose");
         Assert.Equal(shortForm.ToJson(), longForm.ToJson());
         Assert.Equal(["/a", "/b"], shortForm.Initrds);
         Assert.Equal(1UL << 30, shortForm.MemoryBytes);
-        Assert.Equal(new DiskConfig { File = "/disk", ReadOnly = true, Id = "root" }, Assert.Single(shortForm.Disks));
+        Assert.Equal(new DiskConfig { File = "/disk", ReadOnly = true, Id = "root" },
+            Assert.Single(shortForm.Disks));
         Assert.Equal(1, shortForm.Verbosity);
     }
 
     [Fact]
     public void Kernel_arguments_behind_the_separator_are_not_ours()
     {
-        MachineConfig config = Settle("run", "/v", "--append", "one two", "--", "--help", "-m", "init=/bin/my sh", "--");
+        MachineConfig config =
+            Settle("run", "/v", "--append", "one two", "--", "--help", "-m", "init=/bin/my sh", "--");
         Assert.Equal("one two --help -m init=\"/bin/my sh\" --", config.Append);
     }
 
@@ -73,7 +77,8 @@ public sealed class CommandLineTests
         string file = Path.GetTempFileName();
         try
         {
-            MachineConfig first = Settle("run", "/v", "-m", "64", "-d", "/d", "--timeout", "2.5", "--stats", "-p", "a");
+            MachineConfig first =
+                Settle("run", "/v", "-m", "64", "-d", "/d", "--timeout", "2.5", "--stats", "-p", "a");
             File.WriteAllText(file, first.ToJson());
             Assert.Equal(first.ToJson(), Settle("run", "--config", file).ToJson());
 
@@ -164,9 +169,12 @@ public sealed class CommandLineTests
         string output = Invoke("run", "--help").Output;
         string[] options =
         [
-            "--kernel", "-k", "--initrd", "-i", "--append", "-p", "--cmdline", "--no-auto-cmdline", "--memory", "-m",
-            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--cpu", "--machine", "--engine",
-            "--name", "--serial", "--console", "--debug-exit", "--dry-run", "--config", "--timeout", "--stats", "-q", "-v",
+            "--kernel", "-k", "--initrd", "-i", "--append", "-p", "--cmdline", "--no-auto-cmdline",
+                "--memory", "-m",
+            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--cpu", "--machine",
+                "--engine",
+            "--name", "--serial", "--console", "--debug-exit", "--dry-run", "--config", "--timeout",
+                "--stats", "-q", "-v",
         ];
         Assert.All(options, option => Assert.Contains(option, output, StringComparison.Ordinal));
     }
@@ -191,16 +199,20 @@ public sealed class CommandLineTests
     }
 
     [Fact]
-    public void Version_is_one_line() => Assert.Matches("^lhype [0-9]+\\.[0-9]+\\.[0-9]+\n$", Invoke("--version").Output);
+    public void Version_is_one_line() =>
+        Assert.Matches("^lhype [0-9]+\\.[0-9]+\\.[0-9]+\n$", Invoke("--version").Output);
 
-    /// <summary>Whatever stands on the command line, it is refused with a sentence or settled; never a crash.</summary>
+    /// <summary>Whatever stands on the command line, it is refused with a sentence or settled; never a
+    /// crash.</summary>
     [Fact]
     public void Any_words_are_settled_or_refused()
     {
         string[] words =
         [
-            "run", "images", "pull", "--", "-", "-k", "-m", "-d", "--disk=", "1G", ",ro", "@file", "[suggest]", "-qv", "-m5",
-            "--dry-run", "--cpus=1", "=", "", "é", "\0", "-p", "a b", "--append==", "--no-auto-cmdline", "true", "--serial",
+            "run", "images", "pull", "--", "-", "-k", "-m", "-d", "--disk=", "1G", ",ro", "@file",
+                "[suggest]", "-qv", "-m5",
+            "--dry-run", "--cpus=1", "=", "", "é", "\0", "-p", "a b", "--append==", "--no-auto-cmdline",
+                "true", "--serial",
         ];
         Gen.Int[0, words.Length - 1].Array[0, 6].Sample(indices =>
         {

@@ -1,4 +1,5 @@
-// Module dependencies read from modules themselves: made-up ELF files with a .modinfo section, good and damaged.
+// Module dependencies read from modules themselves: made-up ELF files with a .modinfo section, good and
+// damaged.
 
 using System;
 using System.Buffers.Binary;

@@ -14,13 +14,15 @@ internal static partial class SourceTree
     /// <summary>The directory with the solution file.</summary>
     public static string Root { get; } = FindRoot();
 
-    /// <summary>Paths of all files in the work tree that git tracks or would add, relative to the root.</summary>
+    /// <summary>Paths of all files in the work tree that git tracks or would add, relative to the
+    /// root.</summary>
     public static IReadOnlyList<string> Files { get; } = ListFiles();
 
     /// <summary>C# files written by hand below <paramref name="folder"/>.</summary>
     public static IEnumerable<string> CSharp(params string[] folders) => Files.Where(file =>
         file.EndsWith(".cs", StringComparison.Ordinal) && !file.EndsWith(".g.cs", StringComparison.Ordinal)
-        && (folders.Length == 0 || folders.Any(folder => file.StartsWith(folder + "/", StringComparison.Ordinal))));
+        && (folders.Length == 0
+            || folders.Any(folder => file.StartsWith(folder + "/", StringComparison.Ordinal))));
 
     /// <summary>The text of a file.</summary>
     public static string Text(string file) => File.ReadAllText(Path.Combine(Root, file));
@@ -28,7 +30,8 @@ internal static partial class SourceTree
     /// <summary>The lines of a file.</summary>
     public static string[] Lines(string file) => Text(file).TrimEnd('\n').Split('\n');
 
-    /// <summary>A C# file with comments, strings and characters blanked, so that words in them do not count.</summary>
+    /// <summary>A C# file with comments, strings and characters blanked, so that words in them do not
+    /// count.</summary>
     public static string Code(string file) => CommentsAndStrings().Replace(Text(file), match =>
         match.Value[0] == '/' ? " " : "\"\"");
 
@@ -59,7 +62,8 @@ internal static partial class SourceTree
             ? output.Split('\n', StringSplitOptions.RemoveEmptyEntries)
             : Directory.EnumerateFiles(Root, "*", SearchOption.AllDirectories)
                 .Select(file => Path.GetRelativePath(Root, file)).Where(file => !BuildResult().IsMatch(file));
-        return [.. files.Where(file => File.Exists(Path.Combine(Root, file))).Distinct().Order(StringComparer.Ordinal)];
+        return [.. files.Where(file =>
+            File.Exists(Path.Combine(Root, file))).Distinct().Order(StringComparer.Ordinal)];
     }
 
     [GeneratedRegex("(^|/)(bin|obj|out|TestResults|\\.git)/")]
