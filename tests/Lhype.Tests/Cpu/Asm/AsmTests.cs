@@ -1,5 +1,5 @@
-// Runs every file of tests/asm natively and on every engine configuration, and compares. The native half also checks
-// the file's `expect:` line, so that a wrong expectation cannot hide behind a wrong engine.
+// Runs every file of tests/asm natively and on every engine configuration, and compares. The native half
+// also checks the file's `expect:` line, so that a wrong expectation cannot hide behind a wrong engine.
 
 using System;
 using System.Collections.Generic;
@@ -17,7 +17,10 @@ public sealed class AsmTests
     private const int Variations = 16;
 
     public static TheoryData<string> Names() =>
-        [.. Directory.GetFiles(AsmSnippet.Folder, "*.s").Select(f => Path.GetFileNameWithoutExtension(f)).Order()];
+        [
+            .. Directory.GetFiles(AsmSnippet.Folder, "*.s")
+                .Select(f => Path.GetFileNameWithoutExtension(f)).Order(),
+        ];
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -37,7 +40,8 @@ public sealed class AsmTests
         }
     }
 
-    /// <summary>An oracle that answers differently the second time would make the comparisons worthless.</summary>
+    /// <summary>An oracle that answers differently the second time would make the comparisons
+    /// worthless.</summary>
     [Theory]
     [MemberData(nameof(Names))]
     public void NativeIsDeterministic(string name)
@@ -66,7 +70,8 @@ public sealed class AsmTests
                 (CpuImage cpu, TestMemory memory) = snippet.Start(variation);
                 RunResult native = NativeOracle.Instance.Run(cpu, memory);
                 string at = $"{configuration.Name}, variation {variation}";
-                uint ignored = native.Completed || configuration.FlagsExactAtFaults ? 0 : EflagsBits.Arithmetic;
+                uint ignored = native.Completed || configuration.FlagsExactAtFaults
+                    ? 0 : EflagsBits.Arithmetic;
                 Note(failures, at, RunResult.Compare(native, harness.RunUser(cpu, memory), ignored));
                 if (snippet.RunsInKernel && native.Completed)
                 {
@@ -75,6 +80,12 @@ public sealed class AsmTests
                         RunResult.Compare(native, harness.RunKernel(cpu, memory), EflagsBits.Resume));
                 }
             }
+        }
+
+        if (snippet.IsKnownGap)
+        {
+            Assert.True(failures.Length != 0, "agrees now: remove the known-gap line");
+            return;
         }
 
         Assert.True(failures.Length == 0, failures.ToString());

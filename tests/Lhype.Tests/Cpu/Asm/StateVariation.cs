@@ -1,5 +1,5 @@
-// Pseudo-random start states with a taste for corner values. Used by the `vary:` line of tests/asm and by the random
-// differential tests.
+// Pseudo-random start states with a taste for corner values. Used by the `vary:` line of tests/asm and by
+// the random differential tests.
 
 using System;
 using System.Collections.Generic;
@@ -53,7 +53,8 @@ internal static class StateVariation
         ? Corners[random.Next(Corners.Length)]
         : (uint)random.NextInt64(1L << 32);
 
-    /// <summary>Puts <paramref name="depth"/> values on the x87 stack, top at ST(0), converted from doubles.</summary>
+    /// <summary>Puts <paramref name="depth"/> values on the x87 stack, top at ST(0), converted from
+    /// doubles.</summary>
     internal static void FillStack(CpuImage cpu, Random random, int depth)
     {
         int top = (8 - depth) & 7;
@@ -74,7 +75,8 @@ internal static class StateVariation
             ulong value = random.Next(3) switch
             {
                 0 => NextDouble(random),
-                1 => BitConverter.SingleToUInt32Bits((float)BitConverter.UInt64BitsToDouble(NextDouble(random)))
+                1 => BitConverter.SingleToUInt32Bits(
+                        (float)BitConverter.UInt64BitsToDouble(NextDouble(random)))
                     | ((ulong)BitConverter.SingleToUInt32Bits(random.NextSingle()) << 32),
                 _ => NextValue(random) | ((ulong)NextValue(random) << 32),
             };

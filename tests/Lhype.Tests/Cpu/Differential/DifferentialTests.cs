@@ -1,4 +1,5 @@
-// Random programs, host CPU against engine. Seeds are fixed, so a failure repeats; see DifferentialRun for longer runs.
+// Random programs, host CPU against engine. Seeds are fixed, so a failure repeats; see DifferentialRun for
+// longer runs.
 
 using System;
 using System.Linq;
@@ -50,7 +51,8 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         Assert.True(report.Length == 0, report);
     }
 
-    /// <summary>Canary: an engine that gets one flag of one instruction wrong is found and shrunk to it.</summary>
+    /// <summary>Canary: an engine that gets one flag of one instruction wrong is found and shrunk to
+    /// it.</summary>
     [Fact]
     public void PlantedDifferenceIsFound()
     {
@@ -58,7 +60,8 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         {
             RunResult result = NativeOracle.Instance.Run(cpu, memory);
             Span<byte> code = memory.Bytes.AsSpan(TestLayout.OffsetOf(cpu.Eip), 200);
-            if (result.Completed && code.IndexOf([(byte)0x0F, (byte)0xA4]) is >= 0 and int at && at < code.IndexOf((byte)0xF4))
+            int at = code.IndexOf([(byte)0x0F, (byte)0xA4]);
+            if (result.Completed && at >= 0 && at < code.IndexOf((byte)0xF4))
             {
                 result.Cpu.Eflags ^= Lhype.Cpu.EflagsBits.Carry;
             }

@@ -1,5 +1,5 @@
-// The instructions random cases are made of: everything in Iced's encoder tables that a CpuModel "base" guest may use
-// at CPL 3 and whose result depends on nothing but the state a case sets up.
+// The instructions random cases are made of: everything in Iced's encoder tables that a CpuModel "base"
+// guest may use at CPL 3 and whose result depends on nothing but the state a case sets up.
 
 using System.Collections.Generic;
 using System.Linq;
@@ -18,26 +18,28 @@ internal static class InstructionPool
         CpuidFeature.MULTIBYTENOP, CpuidFeature.PAUSE,
     ];
 
-    /// <summary>Left out: what traps into a system service, shows the machine's own descriptor tables or clock, stores
-    /// host instruction pointers (x87 environment), changes selectors and TF, has undefined flags that the engine
-    /// does not imitate (BCD), makes several accesses whose order CPUs choose themselves (PUSHA, ENTER), or may have
-    /// entered MMX mode before it faults (MASKMOVQ).</summary>
+    /// <summary>Left out: what traps into a system service, shows the machine's own descriptor tables or
+    /// clock, stores host instruction pointers (x87 environment), changes selectors and TF, has undefined
+    /// flags that the engine does not imitate (BCD), or makes several accesses whose order CPUs choose
+    /// themselves (PUSHA, ENTER, CMPS), or enters MMX state before a fault on some CPUs (MASKMOVQ).</summary>
     private static readonly HashSet<Mnemonic> Excluded =
     [
-        Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysret, Mnemonic.Cpuid, Mnemonic.Rdtsc,
-        Mnemonic.Rdtscp, Mnemonic.Rdpmc, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Smsw,
-        Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Lds, Mnemonic.Les, Mnemonic.Lfs,
-        Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Popf, Mnemonic.Popfd, Mnemonic.Fxsave, Mnemonic.Fxrstor,
-        Mnemonic.Fnsave, Mnemonic.Fsave, Mnemonic.Fnstenv, Mnemonic.Fstenv, Mnemonic.Arpl, Mnemonic.Bound,
-        Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Ibts, Mnemonic.Xbts, Mnemonic.Fstdw, Mnemonic.Fstsg,
-        Mnemonic.Frstpm, Mnemonic.Fnstdw, Mnemonic.Fnstsg, Mnemonic.Hlt, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2,
-        Mnemonic.Aaa, Mnemonic.Aas, Mnemonic.Aad, Mnemonic.Daa, Mnemonic.Das, Mnemonic.Pusha, Mnemonic.Pushad,
-        Mnemonic.Enter, Mnemonic.Maskmovq,
+        Mnemonic.Syscall, Mnemonic.Sysenter, Mnemonic.Sysexit, Mnemonic.Sysret, Mnemonic.Cpuid,
+        Mnemonic.Rdtsc, Mnemonic.Rdtscp, Mnemonic.Rdpmc, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Sldt,
+        Mnemonic.Str, Mnemonic.Smsw, Mnemonic.Lar, Mnemonic.Lsl, Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Lds,
+        Mnemonic.Les, Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Popf, Mnemonic.Popfd,
+        Mnemonic.Fxsave, Mnemonic.Fxrstor, Mnemonic.Fnsave, Mnemonic.Fsave, Mnemonic.Fnstenv,
+        Mnemonic.Fstenv, Mnemonic.Arpl, Mnemonic.Bound, Mnemonic.Loadall, Mnemonic.Umov, Mnemonic.Ibts,
+        Mnemonic.Xbts, Mnemonic.Fstdw, Mnemonic.Fstsg, Mnemonic.Frstpm, Mnemonic.Fnstdw, Mnemonic.Fnstsg,
+        Mnemonic.Hlt, Mnemonic.Ud0, Mnemonic.Ud1, Mnemonic.Ud2, Mnemonic.Aaa, Mnemonic.Aas, Mnemonic.Aad,
+        Mnemonic.Daa, Mnemonic.Das, Mnemonic.Pusha, Mnemonic.Pushad, Mnemonic.Enter, Mnemonic.Maskmovq,
+        Mnemonic.Cmpsb, Mnemonic.Cmpsw,
     ];
 
-    /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on Intel.</summary>
+    /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on
+    /// Intel; which operand of a string CMPSD faults first.</summary>
     private static readonly HashSet<Code> VendorSpecific =
-        [Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D];
+        [Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D, Code.Cmpsd_m32_m32];
 
     /// <summary>All usable forms.</summary>
     internal static IReadOnlyList<Code> All { get; } =

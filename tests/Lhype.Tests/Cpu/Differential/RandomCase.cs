@@ -1,4 +1,5 @@
-// One random program with its start state, made from a seed alone, plus the means to shrink it once it has failed.
+// One random program with its start state, made from a seed alone, plus the means to shrink it once it has
+// failed.
 
 using System;
 using System.Collections.Generic;
@@ -30,7 +31,8 @@ internal sealed class RandomCase
     private readonly uint _start;
     private readonly byte _iterations;
 
-    /// <summary>An instruction, or a conditional branch to a later item (the end, if that item was removed).</summary>
+    /// <summary>An instruction, or a conditional branch to a later item (the end, if that item was
+    /// removed).</summary>
     private sealed record Item(byte[] Bytes, int Id, int Target);
 
     private RandomCase(RandomCase from, List<Item> items)
@@ -156,7 +158,8 @@ internal sealed class RandomCase
             {
                 int target = offsets.GetValueOrDefault(item.Target, length);
                 BitConverter.TryWriteBytes(
-                    System.Runtime.InteropServices.CollectionsMarshal.AsSpan(code)[^4..], target - code.Count);
+                    System.Runtime.InteropServices.CollectionsMarshal.AsSpan(code)[^4..],
+                    target - code.Count);
             }
         }
 
@@ -206,7 +209,8 @@ internal sealed class RandomCase
         StateVariation.FillStack(cpu, random, random.Next(9));
         StateVariation.FillXmm(cpu, random);
         int masks = random.Next(8) == 0 ? random.Next(64) : 0x3F;
-        int control = 0x40 | masks | (random.Next(4) switch { 0 => 0, 1 => 0x200, _ => 0x300 }) | (random.Next(4) << 10);
+        int precision = random.Next(4) switch { 0 => 0, 1 => 0x200, _ => 0x300 };
+        int control = 0x40 | masks | precision | (random.Next(4) << 10);
         BitConverter.TryWriteBytes(cpu.Fx.AsSpan(0), (ushort)control);
         int simd = (random.Next(8) == 0 ? random.Next(64) << 7 : 0x1F80) | (random.Next(4) << 13)
             | (random.Next(6) == 0 ? 0x8000 : 0);

@@ -86,10 +86,7 @@ internal sealed class RandomInstruction(Random random)
         var decoder = Decoder.Create(32, longer, DecoderOptions.NoInvalidCheck);
         Instruction instruction = decoder.Decode();
         return InstructionPool.Contains(instruction.Code) && instruction.Length == longer.Length
-            && (prefix != 0xF0 || random.Next(4) == 0)
-            // With both operands of CMPS unmapped, which one faults is the CPU's choice.
-            && !(prefix == 0x67 && instruction.Mnemonic is Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd)
-            ? longer : bytes;
+            && (prefix != 0xF0 || random.Next(4) == 0) ? longer : bytes;
     }
 
     private bool SetOperand(ref Instruction instruction, int i, OpCodeOperandKind kind, OpCodeInfo info,

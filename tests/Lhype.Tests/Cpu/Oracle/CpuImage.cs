@@ -51,7 +51,8 @@ internal sealed class TestMemory
     internal Span<byte> Data => Bytes.AsSpan(TestLayout.DataOffset, TestLayout.DataLength + 4096);
     internal Span<byte> Stack => Bytes.AsSpan(TestLayout.StackOffset, TestLayout.StackLength);
 
-    /// <summary>Fills data and stack with a pattern in which every byte differs from its neighbours.</summary>
+    /// <summary>Fills data and stack with a pattern in which every byte differs from its
+    /// neighbours.</summary>
     internal void FillPattern()
     {
         for (int i = TestLayout.DataOffset; i < Bytes.Length; i++)
@@ -68,7 +69,8 @@ internal sealed class TestMemory
     }
 }
 
-/// <summary>The state at the exception that ended a run (a snippet's closing HLT is one: #GP at CPL 3).</summary>
+/// <summary>The state at the exception that ended a run (a snippet's closing HLT is one: #GP at CPL
+/// 3).</summary>
 internal sealed class RunResult
 {
     internal required CpuImage Cpu { get; init; }
@@ -82,7 +84,8 @@ internal sealed class RunResult
     internal bool Completed => Vector == Lhype.Cpu.Vector.GeneralProtection
         && TestLayout.OffsetOf(Cpu.Eip) is >= 0 and int at && Memory.Bytes[at] == 0xF4;
 
-    /// <summary>What differs, one line each; empty if nothing does. <paramref name="ignoredFlags"/> masks EFLAGS.</summary>
+    /// <summary>What differs, one line each; empty if nothing does. <paramref name="ignoredFlags"/> masks
+    /// EFLAGS.</summary>
     internal static string Compare(RunResult expected, RunResult actual, uint ignoredFlags = 0)
     {
         var text = new StringBuilder();
@@ -111,7 +114,8 @@ internal sealed class RunResult
             if (!want.SequenceEqual(got))
             {
                 text.AppendLine(
-                    $"  {name}: native {Convert.ToHexString(want)} translated {Convert.ToHexString(got)} (low byte first)");
+                    $"  {name}: native {Convert.ToHexString(want)} "
+                    + $"translated {Convert.ToHexString(got)} (low byte first)");
             }
         }
 
@@ -132,13 +136,15 @@ internal sealed class RunResult
                 return;
             }
 
-            text.AppendLine($"  [{TestLayout.AddressOf(at):x8}]: native {want[at]:x2} translated {got[at]:x2}");
+            text.AppendLine(
+                $"  [{TestLayout.AddressOf(at):x8}]: native {want[at]:x2} translated {got[at]:x2}");
             at++;
         }
     }
 
-    /// <summary>The parts of the FXSAVE image both sides define. Instruction and data pointers are left out: AMD saves
-    /// them only with an unmasked exception pending, and they name host addresses under a translator.</summary>
+    /// <summary>The parts of the FXSAVE image both sides define. Instruction and data pointers are left out:
+    /// AMD saves them only with an unmasked exception pending, and they name host addresses under a
+    /// translator.</summary>
     private static IEnumerable<(string Name, int Offset, int Length)> FxFields()
     {
         yield return ("fcw", 0, 2);
@@ -158,5 +164,6 @@ internal sealed class RunResult
 
     /// <summary>A one-line account of how the run ended.</summary>
     public override string ToString() =>
-        $"vector {Vector} error {ErrorCode:x} eip {Cpu.Eip:x8} eflags {Cpu.Eflags:x} address {FaultAddress:x8}";
+        $"vector {Vector} error {ErrorCode:x} eip {Cpu.Eip:x8} eflags {Cpu.Eflags:x} "
+        + $"address {FaultAddress:x8}";
 }

@@ -9,7 +9,8 @@ namespace Lhype.Tests.Cpu.Oracle;
 /// <summary>A named engine set-up.</summary>
 internal sealed record EngineConfiguration(string Name, IEngine Engine)
 {
-    /// <summary>True if every instruction is a block of its own, so that flags are exact even where they die.</summary>
+    /// <summary>True if every instruction is a block of its own, so that flags are exact even where they
+    /// die.</summary>
     internal bool FlagsExactAtFaults { get; init; }
 
     /// <summary>Small, so that long runs also see the code memory fill up and be emptied.</summary>

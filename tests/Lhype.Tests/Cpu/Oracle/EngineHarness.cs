@@ -1,9 +1,11 @@
-// Runs the same snippets as NativeOracle on an engine, in a guest set up to look like a 32-bit Linux process: flat
-// segments with Linux's selector values, CPL 3, paging on, nothing mapped but the regions of TestLayout and one small
-// supervisor area. Physical pages lie in reverse order, so that no linear page crossing is contiguous in RAM.
+// Runs the same snippets as NativeOracle on an engine, in a guest set up to look like a 32-bit Linux
+// process: flat segments with Linux's selector values, CPL 3, paging on, nothing mapped but the regions of
+// TestLayout and one small supervisor area. Physical pages lie in reverse order, so that no linear page
+// crossing is contiguous in RAM.
 //
-// The guest's own code does what a kernel would: FXRSTOR and IRET into the snippet, and one IDT handler per vector
-// that FXSAVEs and halts. The result is read from the exception frame, so what is compared is what a guest would see.
+// The guest's own code does what a kernel would: FXRSTOR and IRET into the snippet, and one IDT handler per
+// vector that FXSAVEs and halts. The result is read from the exception frame, so what is compared is what a
+// guest would see.
 
 using System;
 using System.Buffers.Binary;
@@ -46,7 +48,8 @@ internal sealed unsafe class EngineHarness : IDisposable
     /// <summary>How long a run may take before it counts as hung.</summary>
     internal static TimeSpan RunLimit { get; } = TimeSpan.FromSeconds(20);
 
-    /// <summary>Runs at CPL 3 until an exception. <paramref name="cpu"/> and <paramref name="memory"/> are unchanged.
+    /// <summary>Runs at CPL 3 until an exception. <paramref name="cpu"/> and <paramref name="memory"/> are
+    /// unchanged.
     /// </summary>
     internal RunResult RunUser(CpuImage cpu, TestMemory memory)
     {
@@ -65,8 +68,8 @@ internal sealed unsafe class EngineHarness : IDisposable
         return Collect(cpu, fromUser: true);
     }
 
-    /// <summary>Runs at CPL 0 until the snippet's HLT. An exception is reported, but its frame is pushed onto the
-    /// snippet's own stack, so only snippets that complete are comparable.</summary>
+    /// <summary>Runs at CPL 0 until the snippet's HLT. An exception is reported, but its frame is pushed
+    /// onto the snippet's own stack, so only snippets that complete are comparable.</summary>
     internal RunResult RunKernel(CpuImage cpu, TestMemory memory)
     {
         Load(cpu, memory);
@@ -159,7 +162,8 @@ internal sealed unsafe class EngineHarness : IDisposable
         uint vector = (uint)(stub / StubLength);
         if (vector > 255 || stub % StubLength != StubLength - 1)
         {
-            throw new InvalidOperationException($"the guest halted outside the exception stubs, at {state->Rip:x8}");
+            throw new InvalidOperationException(
+                $"the guest halted outside the exception stubs, at {state->Rip:x8}");
         }
 
         // The frame grows down from the TSS's ESP0, or from the snippet's own ESP at CPL 0.
@@ -185,7 +189,8 @@ internal sealed unsafe class EngineHarness : IDisposable
         var memory = new TestMemory();
         for (int page = 0; page < TestLayout.TotalLength / 4096; page++)
         {
-            new ReadOnlySpan<byte>(_ram.Base + PhysicalOf(page), 4096).CopyTo(memory.Bytes.AsSpan(page * 4096));
+            var frame = new ReadOnlySpan<byte>(_ram.Base + PhysicalOf(page), 4096);
+            frame.CopyTo(memory.Bytes.AsSpan(page * 4096));
         }
 
         return new RunResult
@@ -239,7 +244,8 @@ internal sealed unsafe class EngineHarness : IDisposable
             MapPage(Supervisor + (page * 4096), SupervisorGpa + (page * 4096), Writable);
         }
 
-        // Descriptors in SDM layout (vol. 3, 3.4.5): flat 4 GiB code and data for rings 0 and 3, then the TSS.
+        // Descriptors in SDM layout (vol. 3, 3.4.5): flat 4 GiB code and data for rings 0 and 3, then the
+        // TSS.
         ulong tss = Supervisor + Tss;
         ReadOnlySpan<ulong> gdt =
         [

@@ -1,6 +1,7 @@
-// Runs i386 code on the host CPU itself, in this process, and reports how it ended. This is the oracle of the engine's
-// tests: same instruction set, so every result, undefined flags included, comes from real silicon.
-// One instance per process (the addresses below 4 GiB are a process-wide resource); Run takes a lock.
+// Runs i386 code on the host CPU itself, in this process, and reports how it ended. This is the oracle of
+// the engine's tests: same instruction set, so every result, undefined flags included, comes from real
+// silicon. One instance per process (the addresses below 4 GiB are a process-wide resource); Run takes a
+// lock.
 
 using System;
 using System.Threading;
@@ -8,7 +9,8 @@ using Lhype.Host;
 
 namespace Lhype.Tests.Cpu.Oracle;
 
-/// <summary>The host CPU as an i386 at CPL 3. See <see cref="OracleStub"/> for how it is entered and left.</summary>
+/// <summary>The host CPU as an i386 at CPL 3. See <see cref="OracleStub"/> for how it is entered and
+/// left.</summary>
 internal sealed unsafe class NativeOracle
 {
     private const int AltStackBytes = 64 * 1024;
@@ -22,7 +24,8 @@ internal sealed unsafe class NativeOracle
     {
         if ((OracleLibc.getauxval(OracleLibc.AT_HWCAP2) & OracleLibc.HWCAP2_FSGSBASE) == 0)
         {
-            throw new PlatformNotSupportedException("The native oracle needs a kernel with FSGSBASE (Linux 5.9).");
+            throw new PlatformNotSupportedException(
+                "The native oracle needs a kernel with FSGSBASE (Linux 5.9).");
         }
 
         _memory = MapRegions();
@@ -34,7 +37,8 @@ internal sealed unsafe class NativeOracle
         bytes.CopyTo(new Span<byte>(code, 4096));
         _enter = (delegate* unmanaged<void>)code;
 
-        // Lhype's handler first, so that foreign signals always reach it: it knows which stack the runtime wants.
+        // Lhype's handler first, so that foreign signals always reach it: it knows which stack the runtime
+        // wants.
         FaultHandler.Register(code, 0, code, default).Dispose();
         *(long*)(_context + OracleContext.RunStack) = (nint)(code + 8192);
         *(long*)(_context + OracleContext.RunStack + 16) = AltStackBytes;
@@ -55,8 +59,8 @@ internal sealed unsafe class NativeOracle
     /// <summary>The process's oracle, made on first use.</summary>
     internal static NativeOracle Instance => Shared.Value;
 
-    /// <summary>Runs from <paramref name="cpu"/> and <paramref name="memory"/> (both unchanged) until an exception.
-    /// The code must reach one: there is no watchdog.</summary>
+    /// <summary>Runs from <paramref name="cpu"/> and <paramref name="memory"/> (both unchanged) until an
+    /// exception. The code must reach one: there is no watchdog.</summary>
     internal RunResult Run(CpuImage cpu, TestMemory memory)
     {
         lock (_lock)
@@ -104,13 +108,15 @@ internal sealed unsafe class NativeOracle
             Cpu = end,
             Memory = memory,
             Vector = vector,
-            // Linux runs with NX enabled, so instruction fetches set I/D; the harness's guest has no NX (SDM 4.7).
+            // Linux runs with NX enabled, so instruction fetches set I/D; the harness's guest has no NX (SDM
+            // 4.7).
             ErrorCode = (uint)registers[SignalFrame.Error] & (pageFault ? ~0x10u : ~0u),
             FaultAddress = pageFault ? (uint)registers[SignalFrame.Cr2] : 0,
         };
     }
 
-    /// <summary>Maps one memfd once for C# (returned) and once more piecewise at the snippet's addresses.</summary>
+    /// <summary>Maps one memfd once for C# (returned) and once more piecewise at the snippet's
+    /// addresses.</summary>
     private static byte* MapRegions()
     {
         int fd = OracleLibc.memfd_create("oracle", 0);
@@ -125,7 +131,8 @@ internal sealed unsafe class NativeOracle
         {
             int protection = region.Writable ? ReadWrite : OracleLibc.PROT_READ;
             nint at = Checked(OracleLibc.mmap((nint)region.Address, (nuint)region.Length,
-                protection | OracleLibc.PROT_EXEC, Shared | OracleLibc.MAP_FIXED_NOREPLACE, fd, region.Offset));
+                protection | OracleLibc.PROT_EXEC, Shared | OracleLibc.MAP_FIXED_NOREPLACE, fd,
+                region.Offset));
             if (at != (nint)region.Address)
             {
                 throw new InvalidOperationException($"address {region.Address:x8} is taken in this process");

@@ -1,5 +1,5 @@
-// The oracle itself: registers, flags, FPU state, faults and segment bases arrive and come back unharmed, and foreign
-// signals (a null reference in managed code) still reach the runtime.
+// The oracle itself: registers, flags, FPU state, faults and segment bases arrive and come back unharmed,
+// and foreign signals (a null reference in managed code) still reach the runtime.
 
 using System;
 using System.Threading.Tasks;

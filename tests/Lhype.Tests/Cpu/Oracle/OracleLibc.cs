@@ -26,7 +26,8 @@ internal static unsafe partial class OracleLibc
     internal const ulong HWCAP2_FSGSBASE = 2;
 
     [LibraryImport("libc", SetLastError = true)]
-    internal static partial nint mmap(nint address, nuint length, int protection, int flags, int fd, long offset);
+    internal static partial nint mmap(nint address, nuint length, int protection, int flags, int fd,
+        long offset);
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int memfd_create(string name, uint flags);

@@ -1,13 +1,14 @@
-// The machine code of the native oracle: a stub that enters 32-bit compatibility mode with given registers, and the
-// signal handler that every run ends in. Emitted once per process by NativeOracle.
+// The machine code of the native oracle: a stub that enters 32-bit compatibility mode with given registers,
+// and the signal handler that every run ends in. Emitted once per process by NativeOracle.
 //
-// A 64-bit Linux process may jump to CS 0x23 and run i386 code (SDM vol. 3, 3.2.4 and 5.8.1: compatibility mode). Any
-// exception there comes back as a signal in 64-bit mode whose ucontext holds the complete state. The closing HLT of a
-// snippet is such an exception too, so there is one way out. The handler recognises its signals by the saved CS alone
-// and passes all others on: the runtime's null checks and Lhype's own fault handler keep working on all threads.
+// A 64-bit Linux process may jump to CS 0x23 and run i386 code (SDM vol. 3, 3.2.4 and 5.8.1: compatibility
+// mode). Any exception there comes back as a signal in 64-bit mode whose ucontext holds the complete state.
+// The closing HLT of a snippet is such an exception too, so there is one way out. The handler recognises its
+// signals by the saved CS alone and passes all others on: the runtime's null checks and Lhype's own fault
+// handler keep working on all threads.
 //
-// While the snippet runs FS and GS belong to it. The runtime's thread-local storage is reached through FS, so all
-// asynchronous signals stay blocked from before FS changes until after it is back.
+// While the snippet runs FS and GS belong to it. The runtime's thread-local storage is reached through FS,
+// so all asynchronous signals stay blocked from before FS changes until after it is back.
 
 using System.IO;
 using Iced.Intel;
@@ -40,7 +41,8 @@ internal static class OracleContext
     internal const int Gregs = 1536;
 }
 
-/// <summary>Offsets in the kernel's x86-64 struct ucontext (arch/x86/include/uapi/asm/sigcontext.h).</summary>
+/// <summary>Offsets in the kernel's x86-64 struct ucontext
+/// (arch/x86/include/uapi/asm/sigcontext.h).</summary>
 internal static class SignalFrame
 {
     internal const int Gregs = 40;

@@ -1,16 +1,18 @@
-// Where a snippet's code, data and stack live: the same linear addresses natively (mapped below 4 GiB in this process)
-// and in the guest (page tables made by EngineHarness), so that results can be compared byte for byte.
-// Everything else below 4 GiB is unmapped on both sides and faults alike.
+// Where a snippet's code, data and stack live: the same linear addresses natively (mapped below 4 GiB in
+// this process) and in the guest (page tables made by EngineHarness), so that results can be compared byte
+// for byte. Everything else below 4 GiB is unmapped on both sides and faults alike.
 
 namespace Lhype.Tests.Cpu.Oracle;
 
-/// <summary>One mapped run of pages. <paramref name="Offset"/> is its place in <see cref="TestMemory"/>.</summary>
+/// <summary>One mapped run of pages. <paramref name="Offset"/> is its place in <see
+/// cref="TestMemory"/>.</summary>
 internal sealed record TestRegion(string Name, uint Address, int Offset, int Length, bool Writable);
 
 /// <summary>The linear address space of every snippet. Sizes in bytes.</summary>
 internal static class TestLayout
 {
-    /// <summary>Code, readable, writable and executable; the snippet starts here unless its file says otherwise.</summary>
+    /// <summary>Code, readable, writable and executable; the snippet starts here unless its file says
+    /// otherwise.</summary>
     internal const uint Code = 0x1000_0000;
     /// <summary>Read-write data; the page before it is unmapped.</summary>
     internal const uint Data = 0x2000_0000;
