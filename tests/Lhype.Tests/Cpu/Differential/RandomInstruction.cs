@@ -1,5 +1,5 @@
-// Fills in operands for an instruction form: registers, immediates and memory operands that mostly hit the case's data
-// pages, sometimes cross a page, and now and then fault.
+// Fills in operands for an instruction form: registers, immediates and memory operands that mostly hit the
+// case's data pages, sometimes cross a page, and now and then fault.
 
 using System;
 using System.IO;
@@ -9,8 +9,8 @@ using Lhype.Tests.Cpu.Oracle;
 
 namespace Lhype.Tests.Cpu.Differential;
 
-/// <summary>Makes encoded instructions. EBX, ESI and EDI are kept as pointers and EBP as a small index, most times.
-/// </summary>
+/// <summary>Makes encoded instructions. EBX, ESI and EDI are kept as pointers and EBP as a small index, most
+/// times.</summary>
 internal sealed class RandomInstruction(Random random)
 {
     private static readonly Register[] Pointers = [Register.EBX, Register.ESI, Register.EDI];
@@ -78,7 +78,8 @@ internal sealed class RandomInstruction(Random random)
         return true;
     }
 
-    /// <summary>A stray prefix, if what comes out is still an instruction of the pool (or #UD, for LOCK).</summary>
+    /// <summary>A stray prefix, if what comes out is still an instruction of the pool (for LOCK: or #UD).
+    /// </summary>
     private byte[] WithPrefix(byte[] bytes)
     {
         byte prefix = Prefixes[random.Next(Prefixes.Length)];
@@ -227,7 +228,7 @@ internal sealed class RandomInstruction(Random random)
         return true;
     }
 
-    /// <summary>A register of the class that <paramref name="first"/> begins; pointers and ESP seldom.</summary>
+    /// <summary>A register of the class <paramref name="first"/> begins; pointers and ESP seldom.</summary>
     private bool SetRegister(ref Instruction instruction, int i, Register first)
     {
         int number = random.Next(8);
