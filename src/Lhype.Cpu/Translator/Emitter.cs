@@ -10,7 +10,7 @@ namespace Lhype.Cpu.Translator;
 /// <summary>Condition codes as in Jcc opcodes.</summary>
 internal static class Condition
 {
-    internal const int Below = 2, AboveOrEqual = 3, Equal = 4, NotEqual = 5, Sign = 8;
+    internal const int Equal = 4, NotEqual = 5, Above = 7, Sign = 8;
 }
 
 /// <summary>An x86-64 code writer. Offsets count from the start of code memory.</summary>
@@ -205,6 +205,13 @@ internal sealed unsafe class Emitter
         {
             Int32(value);
         }
+    }
+
+    /// <summary>movzx r32, r16 of the same register.</summary>
+    internal void TruncateTo16(int register)
+    {
+        Rex(false, register, 0, register, force: false);
+        Bytes(0x0F, 0xB7, (byte)(0xC0 | ((register & 7) << 3) | (register & 7)));
     }
 
     /// <summary>jmp rel32 to a known offset.</summary>

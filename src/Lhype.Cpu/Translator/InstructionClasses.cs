@@ -110,8 +110,8 @@ internal sealed class InstructionClasses
                 or Mnemonic.Stosd or Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd
                 or Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Cmpsb or Mnemonic.Cmpsw:
             case Mnemonic.Movsd or Mnemonic.Cmpsd when instruction.IsStringInstruction:
-                return plain && !instruction.HasRepPrefix && !instruction.HasRepnePrefix
-                    && IsString32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
+                return plain && IsString32(instruction) && IsEmittedString(instruction, mode)
+                    ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
                 return InstructionKind.Special;
             case Mnemonic.Mov:
@@ -191,6 +191,25 @@ internal sealed class InstructionClasses
         or Code.Jmp_rm16 or Code.Call_rel16 or Code.Call_rm16;
 
     private static bool IsStack32(in Instruction instruction) => instruction.StackPointerIncrement is 4 or -4;
+
+    /// <summary>Single string instructions, and REP MOVS and REP STOS; not under TF, which traps after every
+    /// iteration, nor through FS or GS that may be closed.</summary>
+    private static bool IsEmittedString(in Instruction instruction, uint mode)
+    {
+        if (!instruction.HasRepPrefix && !instruction.HasRepnePrefix)
+        {
+            return true;
+        }
+
+        bool open = instruction.MemorySegment switch
+        {
+            Register.FS => (mode & ModeKey.FsOpen) != 0,
+            Register.GS => (mode & ModeKey.GsOpen) != 0,
+            _ => true,
+        };
+        return open && (mode & ModeKey.SingleStep) == 0 && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
+            or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;
+    }
 
     private static bool IsString32(in Instruction instruction)
     {

@@ -63,6 +63,10 @@ internal sealed unsafe partial class Translator
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
                 LowerBitString(instruction);
                 return false;
+            case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw
+                or Mnemonic.Stosd when instruction.HasRepPrefix || instruction.HasRepnePrefix:
+                LowerRepeatedString(instruction);
+                return false;
             case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd:
                 LowerLoadString(instruction);
                 return false;
@@ -155,32 +159,35 @@ internal sealed unsafe partial class Translator
     private bool LowerTrap(in Instruction instruction)
     {
         EnsureFlags();
+        int index = AddTrap(instruction);
+        _emit.MoveImmediate(Host.Scratch, index);
+        _emit.Jump(_thunks.Trap);
+        bool ends = _classes.EndsBlock(instruction, _mode) || SingleStep;
+        _traps[index].Continuation = ends ? 0 : _emit.Offset;
+        return ends;
+    }
+
+    private int AddTrap(in Instruction instruction)
+    {
         if (_trapCount == _traps.Length)
         {
             System.Array.Resize(ref _traps, _traps.Length * 2);
         }
 
-        int index = _trapCount++;
-        _emit.MoveImmediate(Host.Scratch, index);
-        _emit.Jump(_thunks.Trap);
-        bool ends = _classes.EndsBlock(instruction, _mode) || (_mode & ModeKey.SingleStep) != 0;
-        _traps[index] = new TrapSite
+        _traps[_trapCount] = new TrapSite
         {
             Instruction = instruction,
             GuestOffset = _offsets[_current],
             Index = _current,
-            Continuation = ends ? 0 : _emit.Offset,
         };
-        return ends;
+        return _trapCount++;
     }
 
     private void LowerLea(in Instruction instruction)
     {
         Register destination = instruction.Op0Register;
         bool wide = destination >= Register.EAX;
-        bool address16 = instruction.MemoryDisplSize == 2
-            || instruction.MemoryBase is Register.BX or Register.BP or Register.SI or Register.DI
-            || instruction.MemoryIndex is Register.SI or Register.DI;
+        bool address16 = IsAddress16(instruction);
         int target = wide ? Host.Of(Number(destination)) : Host.Address;
         EmitEffectiveAddress(target, instruction.MemoryBase, instruction.MemoryIndex, instruction.MemoryIndexScale,
             (int)instruction.MemoryDisplacement32, address16);
@@ -333,9 +340,15 @@ internal sealed unsafe partial class Translator
         bool write = instruction.Mnemonic != Mnemonic.Bt;
         bool segmented = NeedsSegmentCheck(segment, write);
         FreeFlags();
-        EmitAddress(instruction, segmented ? null : segment);
+        EmitAddress(instruction, segment: null);
         EmitBitOffset(source, word);
         _emit.OpRegister(0x01, Host.Scratch, Host.Address);
+        if (IsAddress16(instruction))
+        {
+            _emit.TruncateTo16(Host.Address);
+        }
+
+        EmitSegmentBase(segmented ? null : segment);
         BeginAccess(instruction, word ? 2 : 4, read: true, write, segmented, segment);
         bool unparked = !_parked;
         if (unparked && _liveBefore[_current] != 0)

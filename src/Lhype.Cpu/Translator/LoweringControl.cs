@@ -279,6 +279,15 @@ internal sealed unsafe partial class Translator
                 case ColdKind.Poll or ColdKind.CrossPage:
                     EmitColdHead(stub);
                     break;
+                case ColdKind.Trap:
+                    if (stub.FlagsParked)
+                    {
+                        _emit.UnparkFlags();
+                    }
+
+                    _emit.MoveImmediate(Host.Scratch, stub.Target);
+                    _emit.Jump(_thunks.Trap);
+                    break;
                 case ColdKind.CutBudget:
                     _emit.Load(Host.Scratch2, Host.State, Offset.BudgetStart);
                     _emit.OpRegister(0x29, Host.Counter, Host.Scratch2);

@@ -1,4 +1,4 @@
-// String instructions without a repeat prefix, in flat mode. Kernels' strcmp and friends are loops of LODS and SCAS, so
+// String instructions in flat mode. Kernels' strcmp and friends are loops of LODS and SCAS, so
 // these must not leave emitted code. Repeated forms go to C#, which runs them page by page at the host's pace.
 
 using Iced.Intel;
@@ -9,6 +9,91 @@ namespace Lhype.Cpu.Translator;
 
 internal sealed unsafe partial class Translator
 {
+    /// <summary>
+    /// REP MOVS and REP STOS upwards whose runs stay inside one page on each side: two TLB checks over the whole run,
+    /// then the host's own instruction. Everything else (DF set, no or too many iterations, a TLB miss) goes to C#,
+    /// which leaves off at the same place. One trip to C# costs more than copying a few hundred bytes.
+    /// </summary>
+    private void LowerRepeatedString(in Instruction instruction)
+    {
+        bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd;
+        int size = instruction.MemorySize.GetSize();
+        int trap = AddTrap(instruction);
+        FreeFlags();
+        _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
+        AddTrapStub(trap, Condition.NotEqual);
+        _emit.Lea(Host.Scratch, Host.Rcx, -1);
+        _emit.Arithmetic(7, Host.Scratch, (4096 / size) - 1);
+        AddTrapStub(trap, Condition.Above);
+        if (move)
+        {
+            _emit.Move(Host.Address, Host.Rsi);
+            EmitSegmentBase(SegmentOf(instruction.MemorySegment));
+            EmitRunCheck(trap, size, write: false);
+            _emit.Store(Host.Address, Host.State, Offset.Temp0, wide: true);
+        }
+
+        _emit.Move(Host.Address, Host.Rdi);
+        EmitRunCheck(trap, size, write: true);
+        _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
+        _emit.Move(Host.Scratch, Host.Rcx);
+        if (move)
+        {
+            _emit.Move(Host.Scratch2, Host.Rsi);
+            _emit.Load(Host.Rsi, Host.State, Offset.Temp0, wide: true);
+        }
+
+        _emit.Byte(0xF3);
+        if (size == 2)
+        {
+            _emit.Byte(0x66);
+        }
+
+        _emit.Byte((move ? 0xA4 : 0xAA) | (size == 1 ? 0 : 1));
+        EmitIndexed(Host.Rdi, Host.Address, Host.Scratch, size);
+        if (move)
+        {
+            EmitIndexed(Host.Rsi, Host.Scratch2, Host.Scratch, size);
+        }
+
+        EnsureFlags();
+        _traps[trap].Continuation = _emit.Offset;
+    }
+
+    /// <summary>The TLB check of <see cref="BeginAccess"/> for ECX elements from the linear address in r8: r8 becomes
+    /// the host address.</summary>
+    private void EmitRunCheck(int trap, int size, bool write)
+    {
+        int table = CpuState.DataTlbOffset((_mode & ModeKey.User) != 0, write);
+        _emit.Move(Host.Scratch, Host.Address);
+        _emit.OpRegister(0xC1, 5, Host.Scratch);
+        _emit.Byte(8);
+        _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+        EmitIndexed(Host.Scratch2, Host.Address, Host.Rcx, size);
+        _emit.Lea(Host.Scratch2, Host.Scratch2, -1);
+        _emit.Arithmetic(4, Host.Scratch2, -4096);
+        _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);
+        AddTrapStub(trap, Condition.NotEqual);
+        _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
+    }
+
+    private void AddTrapStub(int trap, int condition) => _cold[_coldCount++] = new ColdStub
+    {
+        Kind = ColdKind.Trap,
+        Patch = _emit.JumpForward(condition),
+        Target = trap,
+        FlagsParked = _parked,
+    };
+
+    /// <summary>lea destination, [base + index * scale], 32 bits.</summary>
+    private void EmitIndexed(int destination, int baseRegister, int index, int scale)
+    {
+        int scaleBits = scale switch { 1 => 0, 2 => 1, _ => 2 };
+        _emit.Rex(false, destination, index, baseRegister, force: false);
+        _emit.Bytes(0x8D, (byte)(0x04 | ((destination & 7) << 3)),
+            (byte)((scaleBits << 6) | ((index & 7) << 3) | (baseRegister & 7)));
+    }
+
     private void LowerLoadString(in Instruction instruction)
     {
         int size = instruction.MemorySize.GetSize();
@@ -101,10 +186,7 @@ internal sealed unsafe partial class Translator
     private void EmitStep(int register, int size)
     {
         _emit.Load(Host.Scratch, Host.State, Offset.DirectionStep, wide: true);
-        int scaleBits = size switch { 1 => 0, 2 => 1, _ => 2 };
-        _emit.Rex(false, register, Host.Scratch, register, force: false);
-        _emit.Bytes(0x8D, (byte)(0x04 | (register << 3)),
-            (byte)((scaleBits << 6) | ((Host.Scratch & 7) << 3) | register));
+        EmitIndexed(register, register, Host.Scratch, size);
     }
 
     /// <summary>r8d += base of FS or GS; other segments are flat here.</summary>
@@ -113,9 +195,7 @@ internal sealed unsafe partial class Translator
         if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
         {
             _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32));
-            _emit.Rex(false, Host.Address, Host.Scratch, Host.Address, force: true);
-            _emit.Bytes(0x8D, (byte)(0x04 | ((Host.Address & 7) << 3)),
-                (byte)(((Host.Scratch & 7) << 3) | (Host.Address & 7)));
+            EmitIndexed(Host.Address, Host.Address, Host.Scratch, 1);
         }
     }
 }

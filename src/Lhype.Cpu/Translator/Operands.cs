@@ -30,7 +30,7 @@ internal struct ColdStub
     internal int BodyStart;
     internal int BodyEnd;
     internal int Index;
-    /// <summary>Link target, or the offset of the block for a poll.</summary>
+    /// <summary>Link target, trap site, or the offset of the block for a poll.</summary>
     internal int Target;
     internal bool FlagsParked;
 }
@@ -43,6 +43,7 @@ internal enum ColdKind : byte
     Poll,
     Link,
     CutBudget,
+    Trap,
     CrossPage,
 }
 
@@ -170,12 +171,14 @@ internal sealed unsafe partial class Translator
         Register baseRegister = instruction.MemoryBase;
         Register indexRegister = instruction.MemoryIndex;
         int displacement = (int)instruction.MemoryDisplacement32;
-        bool address16 = instruction.MemoryDisplSize == 2 || baseRegister is Register.BX or Register.BP or Register.SI
-            or Register.DI || indexRegister is Register.SI or Register.DI;
         EmitEffectiveAddress(Host.Address, baseRegister, indexRegister, instruction.MemoryIndexScale, displacement,
-            address16);
+            IsAddress16(instruction));
         EmitSegmentBase(segment);
     }
+
+    private static bool IsAddress16(in Instruction instruction) => instruction.MemoryDisplSize == 2
+        || instruction.MemoryBase is Register.BX or Register.BP or Register.SI or Register.DI
+        || instruction.MemoryIndex is Register.SI or Register.DI;
 
     /// <summary>LEA in host registers. 16-bit addresses wrap at 64 KiB.</summary>
     private void EmitEffectiveAddress(int destination, Register baseRegister, Register indexRegister, int scale,
@@ -213,8 +216,7 @@ internal sealed unsafe partial class Translator
 
         if (address16)
         {
-            _emit.Rex(false, destination, 0, destination, force: false);
-            _emit.Bytes(0x0F, 0xB7, (byte)(0xC0 | ((destination & 7) << 3) | (destination & 7)));
+            _emit.TruncateTo16(destination);
         }
     }
 

@@ -46,7 +46,7 @@ internal sealed unsafe partial class Translator
     private readonly Instruction[] _instructions = new Instruction[MaxInstructions];
     private readonly int[] _offsets = new int[MaxInstructions + 1];
     private readonly byte[] _liveBefore = new byte[MaxInstructions + 1];
-    private readonly ColdStub[] _cold = new ColdStub[MaxInstructions * 3];
+    private readonly ColdStub[] _cold = new ColdStub[MaxInstructions * 5];
     private readonly byte* _crossing;
     private TrapSite[] _traps = new TrapSite[4096];
     private int _trapCount;
