@@ -1,10 +1,10 @@
 // The architectural state of one vCPU and the engine's hot data, in one native struct with explicit layout.
-// Emitted code reaches every field through r15 + offset; C# reads the same fields by name. The Offset constants are
-// used both by the FieldOffset attributes and by the emitter, so the two can never disagree.
+// Emitted code reaches every field through r15 + offset; C# reads the same fields by name. The Offset
+// constants are used both by the FieldOffset attributes and by the emitter, so the two can never disagree.
 //
-// While guest code runs, general registers, arithmetic flags and x87/MMX/SSE state live in host registers; the exit
-// stub writes registers and arithmetic flags here before any C# sees the state (x87/MMX stays in the host CPU, see
-// FpuState). Offsets are bytes.
+// While guest code runs, general registers, arithmetic flags and x87/MMX/SSE state live in host registers;
+// the exit stub writes registers and arithmetic flags here before any C# sees the state (x87/MMX stays in the
+// host CPU, see FpuState). Offsets are bytes.
 
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
@@ -24,7 +24,8 @@ public struct SegmentCache
 {
     /// <summary>Linear base address.</summary>
     [FieldOffset(0)] public ulong Base;
-    /// <summary>Limit in bytes, already scaled by the granularity bit; the highest valid offset (expand-up).</summary>
+    /// <summary>Limit in bytes, already scaled by the granularity bit; the highest valid offset
+    /// (expand-up).</summary>
     [FieldOffset(8)] public uint Limit;
     /// <summary>Descriptor bits 40-55 in place 0-15: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15.
     /// <see cref="UnusableBit"/> marks a register loaded with a null selector.</summary>
@@ -32,9 +33,11 @@ public struct SegmentCache
     /// <summary>The visible selector.</summary>
     [FieldOffset(16)] public ushort Selector;
 
-    /// <summary>Set in <see cref="Attributes"/> when the register holds a null selector: any access faults.</summary>
+    /// <summary>Set in <see cref="Attributes"/> when the register holds a null selector: any access
+    /// faults.</summary>
     public const uint UnusableBit = 1 << 16;
-    /// <summary>D/B bit in <see cref="Attributes"/>: 32-bit code or stack, or 4 GiB expand-down bound.</summary>
+    /// <summary>D/B bit in <see cref="Attributes"/>: 32-bit code or stack, or 4 GiB expand-down
+    /// bound.</summary>
     public const uint BigBit = 1 << 14;
     /// <summary>L bit in <see cref="Attributes"/>: 64-bit code.</summary>
     public const uint LongBit = 1 << 13;
@@ -57,7 +60,8 @@ public struct TlbEntry
     [FieldOffset(8)] public ulong Addend;
 }
 
-/// <summary>One entry of the code TLB: linear page and mode to the table of translated entry points.</summary>
+/// <summary>One entry of the code TLB: linear page and mode to the table of translated entry
+/// points.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 32)]
 public struct CodeTlbEntry
 {
@@ -65,7 +69,8 @@ public struct CodeTlbEntry
     [FieldOffset(0)] public ulong Tag;
     /// <summary>Host address of the page's 4096 four-byte code offsets.</summary>
     [FieldOffset(8)] public ulong Table;
-    /// <summary>Identifies the pair (tag, page of code): equal stamps mean the same code is mapped here.</summary>
+    /// <summary>Identifies the pair (tag, page of code): equal stamps mean the same code is mapped
+    /// here.</summary>
     [FieldOffset(16)] public uint Stamp;
 }
 
@@ -143,20 +148,24 @@ public unsafe struct CpuState
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
     }
 
-    /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of two.</summary>
+    /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
+    /// two.</summary>
     public const int TlbEntries = 2048;
     /// <summary>Entries of the code TLB; a power of two.</summary>
     public const int CodeTlbEntries = 512;
     /// <summary>Size of the whole struct.</summary>
     public const int SizeBytes = Offset.CodeTlb + (CodeTlbEntries * 32);
-    /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment slack).</summary>
+    /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
+    /// slack).</summary>
     public const int BounceBytes = 1024;
 
-    /// <summary>Guest RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15. Upper halves are 0 outside long mode.</summary>
+    /// <summary>Guest RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15. Upper halves are 0 outside long
+    /// mode.</summary>
     [FieldOffset(Offset.Gpr)] public fixed ulong Gpr[16];
     /// <summary>EIP/RIP: the offset in CS of the current instruction.</summary>
     [FieldOffset(Offset.Rip)] public ulong Rip;
-    /// <summary>OF, SF, ZF, AF, PF and CF in their EFLAGS places; other bits are garbage to be masked.</summary>
+    /// <summary>OF, SF, ZF, AF, PF and CF in their EFLAGS places; other bits are garbage to be
+    /// masked.</summary>
     [FieldOffset(Offset.ArithFlags)] public uint ArithFlags;
     /// <summary>EFLAGS.IF in its place: 0 or 0x200.</summary>
     [FieldOffset(Offset.InterruptFlag)] public uint InterruptFlag;

@@ -1,5 +1,5 @@
-// Guest-visible faults are values, never .NET exceptions (a throw costs 2-3 us): an operation that faults records
-// vector, error code and address in CpuState and returns false; Events delivers what is recorded.
+// Guest-visible faults are values, never .NET exceptions (a throw costs 2-3 us): an operation that faults
+// records vector, error code and address in CpuState and returns false; Events delivers what is recorded.
 
 namespace Lhype.Cpu;
 
@@ -44,8 +44,8 @@ public static class Vector
     public const uint SimdFloatingPoint = 19;
 }
 
-/// <summary>Records faults in a <see cref="CpuState"/>. Every method returns false, so that a failing operation can
-/// say <c>return Fault.Raise(...)</c>.</summary>
+/// <summary>Records faults in a <see cref="CpuState"/>. Every method returns false, so that a failing
+/// operation can say <c>return Fault.Raise(...)</c>.</summary>
 public static unsafe class Fault
 {
     /// <summary>Records an exception.</summary>

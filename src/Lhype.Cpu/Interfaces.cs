@@ -1,5 +1,6 @@
-// The boundary between an engine and the machine around it. Machine implements ICpuBus; engines implement IVcpu.
-// Devices never see either. Everything here is called on the vCPU's own thread unless it says otherwise.
+// The boundary between an engine and the machine around it. Machine implements ICpuBus; engines implement
+// IVcpu. Devices never see either. Everything here is called on the vCPU's own thread unless it says
+// otherwise.
 
 using System;
 
@@ -8,16 +9,20 @@ namespace Lhype.Cpu;
 /// <summary>What the machine offers a vCPU: ports, MMIO, interrupts, paravirtual registers, time.</summary>
 public interface ICpuBus
 {
-    /// <summary>Reads <paramref name="size"/> (1, 2, 4) bytes from an I/O port. Unclaimed ports give all ones.</summary>
+    /// <summary>Reads <paramref name="size"/> (1, 2, 4) bytes from an I/O port. Unclaimed ports give all
+    /// ones.</summary>
     uint ReadPort(ushort port, int size);
 
-    /// <summary>Writes <paramref name="size"/> (1, 2, 4) bytes to an I/O port. Unclaimed ports ignore it.</summary>
+    /// <summary>Writes <paramref name="size"/> (1, 2, 4) bytes to an I/O port. Unclaimed ports ignore
+    /// it.</summary>
     void WritePort(ushort port, int size, uint value);
 
-    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes at a guest-physical address that is not RAM.</summary>
+    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes at a guest-physical address that is not
+    /// RAM.</summary>
     ulong ReadMmio(ulong gpa, int size);
 
-    /// <summary>Writes <paramref name="size"/> (1, 2, 4, 8) bytes at a guest-physical address that is not RAM.</summary>
+    /// <summary>Writes <paramref name="size"/> (1, 2, 4, 8) bytes at a guest-physical address that is not
+    /// RAM.</summary>
     void WriteMmio(ulong gpa, int size, ulong value);
 
     /// <summary>True while an interrupt controller asserts INTR towards this vCPU.</summary>
@@ -26,16 +31,19 @@ public interface ICpuBus
     /// <summary>INTA: the vector to deliver, or -1 if the request has gone.</summary>
     int AcknowledgeInterrupt();
 
-    /// <summary>Reads an MSR the machine owns (APIC base, TSC deadline, KVM paravirtual). False: not one of them.</summary>
+    /// <summary>Reads an MSR the machine owns (APIC base, TSC deadline, KVM paravirtual). False: not one of
+    /// them.</summary>
     bool TryReadMsr(uint index, out ulong value);
 
-    /// <summary>Writes an MSR the machine owns. <see cref="MsrResult.GeneralProtection"/>: reserved bits or bad value.</summary>
+    /// <summary>Writes an MSR the machine owns. <see cref="MsrResult.GeneralProtection"/>: reserved bits or
+    /// bad value.</summary>
     MsrResult WriteMsr(uint index, ulong value);
 
     /// <summary>Frequency of the guest TSC in Hz.</summary>
     ulong TscHz { get; }
 
-    /// <summary>Runs due timers and posted work. Called about every 10 us of guest time and while halted.</summary>
+    /// <summary>Runs due timers and posted work. Called about every 10 us of guest time and while
+    /// halted.</summary>
     void Poll();
 }
 
@@ -53,7 +61,8 @@ public enum MsrResult
 /// <summary>Why <see cref="IVcpu.Run"/> came back.</summary>
 public enum VcpuExit
 {
-    /// <summary>The guest executed HLT and no interrupt is deliverable: sleep until the next event, then run again.</summary>
+    /// <summary>The guest executed HLT and no interrupt is deliverable: sleep until the next event, then run
+    /// again.</summary>
     Halt,
     /// <summary><see cref="IVcpu.Kick"/> was called.</summary>
     Kick,
@@ -66,24 +75,27 @@ public enum VcpuExit
 /// <summary>One virtual CPU of an engine. Not thread-safe except <see cref="Kick"/>.</summary>
 public unsafe interface IVcpu : IDisposable
 {
-    /// <summary>The architectural state; valid to read and write while <see cref="Run"/> is not running.</summary>
+    /// <summary>The architectural state; valid to read and write while <see cref="Run"/> is not
+    /// running.</summary>
     CpuState* State { get; }
 
-    /// <summary>Runs guest code until there is a reason to come back. Never throws for anything a guest does.</summary>
+    /// <summary>Runs guest code until there is a reason to come back. Never throws for anything a guest
+    /// does.</summary>
     VcpuExit Run();
 
-    /// <summary>From any thread: makes <see cref="Run"/> poll the bus, and return <see cref="VcpuExit.Kick"/> if
-    /// <paramref name="stop"/>.</summary>
+    /// <summary>From any thread: makes <see cref="Run"/> poll the bus, and return <see cref="VcpuExit.Kick"/>
+    /// if <paramref name="stop"/>.</summary>
     void Kick(bool stop);
 
     /// <summary>Puts the CPU into its state after RESET (SDM vol. 3, 9.1.1).</summary>
     void Reset();
 
-    /// <summary>Call after writing segment registers, control registers or EFLAGS through <see cref="State"/>.</summary>
+    /// <summary>Call after writing segment registers, control registers or EFLAGS through
+    /// <see cref="State"/>.</summary>
     void StateChanged();
 
-    /// <summary>Drops translations of guest-physical [<paramref name="gpa"/>, +<paramref name="length"/>), which a
-    /// device wrote.</summary>
+    /// <summary>Drops translations of guest-physical [<paramref name="gpa"/>, +<paramref name="length"/>),
+    /// which a device wrote.</summary>
     void InvalidateCode(ulong gpa, ulong length);
 
     /// <summary>Counters for <c>--stats</c>.</summary>
@@ -123,7 +135,8 @@ public struct EngineStatistics
     public ulong Faults;
     /// <summary>External interrupts delivered.</summary>
     public ulong Interrupts;
-    /// <summary>Memory operands that went through the bounce buffer (MMIO, page crossing, code pages).</summary>
+    /// <summary>Memory operands that went through the bounce buffer (MMIO, page crossing, code
+    /// pages).</summary>
     public ulong BouncedAccesses;
     /// <summary>Host signals taken by emitted code.</summary>
     public ulong HostSignals;

@@ -1,6 +1,7 @@
-// The translation mode: every property of the CPU that emitted code bakes in. Two executions of the same bytes share
-// a translation only if their keys are equal. Twelve bits, because the code TLB keeps the key in the low bits of its
-// tags, beside the linear page address. Recomputed by Vcpu.StateChanged after anything that may alter it.
+// The translation mode: every property of the CPU that emitted code bakes in. Two executions of the same
+// bytes share a translation only if their keys are equal. Twelve bits, because the code TLB keeps the key in
+// the low bits of its tags, beside the linear page address. Recomputed by Vcpu.StateChanged after anything
+// that may alter it.
 
 namespace Lhype.Cpu;
 
@@ -9,12 +10,14 @@ public static class ModeKey
 {
     /// <summary>CPL is 3: memory accesses use the user TLBs and privileged instructions trap.</summary>
     public const uint User = 1 << 0;
-    /// <summary>CPL is not 0, or IOPL/VM rules make CLI, STI, PUSHF and POPF more than a flag update.</summary>
+    /// <summary>CPL is not 0, or IOPL/VM rules make CLI, STI, PUSHF and POPF more than a flag
+    /// update.</summary>
     public const uint TrapFlags = 1 << 1;
     /// <summary>CS.D is set: 32-bit default operand and address size.</summary>
     public const uint Code32 = 1 << 2;
-    /// <summary>CS, DS, ES and SS are all flat: base 0, limit 4 GiB, usable, SS.B set, data segments writable, and
-    /// the CPU is in protected mode. When clear, every memory access and control transfer goes through C#.</summary>
+    /// <summary>CS, DS, ES and SS are all flat: base 0, limit 4 GiB, usable, SS.B set, data segments
+    /// writable, and the CPU is in protected mode. When clear, every memory access and control transfer goes
+    /// through C#.</summary>
     public const uint Flat = 1 << 3;
     /// <summary>FS is usable, writable and spans 4 GiB (any base).</summary>
     public const uint FsOpen = 1 << 4;

@@ -1,6 +1,6 @@
-// Small emitted functions that C# cannot express: saving and loading the x87 state that stays live in the host CPU
-// while a vCPU thread runs C#, and reading the time-stamp counter. Emitted once per vCPU into its code memory; all
-// must be called on the vCPU's thread.
+// Small emitted functions that C# cannot express: saving and loading the x87 state that stays live in the host
+// CPU while a vCPU thread runs C#, and reading the time-stamp counter. Emitted once per vCPU into its code memory;
+// all must be called on the vCPU's thread.
 
 namespace Lhype.Cpu;
 
@@ -9,7 +9,8 @@ public sealed unsafe class NativeRoutines
 {
     /// <summary>RDTSC of the host.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<ulong> ReadTsc { get; internal set; }
-    /// <summary>FXSAVE of the live x87 state to a 16-byte aligned 512-byte buffer (its XMM part is meaningless).</summary>
+    /// <summary>FXSAVE of the live x87 state to a 16-byte aligned 512-byte buffer (its XMM part is
+    /// meaningless).</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void> Fxsave { get; internal set; }
     /// <summary>FXRSTOR of the x87 part from a 16-byte aligned 512-byte buffer.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void> Fxrstor { get; internal set; }
@@ -26,7 +27,14 @@ public sealed unsafe class NativeRoutines
     /// <summary>FNINIT.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<void> Fninit { get; internal set; }
     /// <summary>REP MOVSB/W/D/Q forwards: (destination, source, count, element size).</summary>
-    public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void> RepMovs { get; internal set; }
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void> RepMovs
+    {
+        get; internal set;
+    }
+
     /// <summary>REP STOSB/W/D/Q forwards: (destination, value, count, element size).</summary>
-    public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void> RepStos { get; internal set; }
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void> RepStos
+    {
+        get; internal set;
+    }
 }

@@ -43,9 +43,10 @@ public sealed unsafe partial class Processor
         return Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
     }
 
-    /// <summary>True while misaligned data accesses raise #AC (SDM vol. 3, 6.15, interrupt 17). The mode key then
-    /// sends every access of translated code through <see cref="TryLinearize"/>.</summary>
-    private bool AlignmentChecked => _state->Cpl == 3 && (_state->SystemFlags & EflagsBits.AlignmentCheck) != 0
+    /// <summary>True while misaligned data accesses raise #AC (SDM vol. 3, 6.15, interrupt 17). The mode key
+    /// then sends every access of translated code through <see cref="TryLinearize"/>.</summary>
+    private bool AlignmentChecked => _state->Cpl == 3
+        && (_state->SystemFlags & EflagsBits.AlignmentCheck) != 0
         && (_state->Cr0 & ControlBits.Cr0AlignmentMask) != 0;
 
     /// <summary>The checks of SDM vol. 3, 5.3 and 5.5. Types are not checked in real mode, where a register

@@ -1,7 +1,8 @@
-// Linear-address accesses made by C# (exception delivery, segment loads, instructions without an emitted form) and the
-// slow path of emitted code. It owns the software TLBs that emitted code reads inline, and the one rule that keeps
-// them true: a write entry exists only for RAM pages that are writable, dirty and hold no translated code. MMIO never
-// gets an entry, so the inline check is a single compare for every special case at once.
+// Linear-address accesses made by C# (exception delivery, segment loads, instructions without an emitted
+// form) and the slow path of emitted code. It owns the software TLBs that emitted code reads inline, and the
+// one rule that keeps them true: a write entry exists only for RAM pages that are writable, dirty and hold no
+// translated code. MMIO never gets an entry, so the inline check is a single compare for every special case
+// at once.
 
 using System;
 using System.Runtime.InteropServices;
@@ -12,8 +13,8 @@ namespace Lhype.Cpu.Mmu;
 /// <summary>Told when guest bytes that hold translated code are written.</summary>
 internal interface ICodeWatcher
 {
-    /// <summary>Drops translations of [<paramref name="gpa"/>, +<paramref name="length"/>), which is about to be
-    /// written and lies in one page. True if a translation was dropped.</summary>
+    /// <summary>Drops translations of [<paramref name="gpa"/>, +<paramref name="length"/>), which is about to
+    /// be written and lies in one page. True if a translation was dropped.</summary>
     bool CodeWritten(ulong gpa, int length);
 }
 
@@ -53,8 +54,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <summary>Raised when the code TLB must be refilled: the engine forgets cached look-ups.</summary>
     internal uint Epoch { get; private set; }
 
-    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes, little endian, with the privilege of CPL 3 if
-    /// <paramref name="user"/>. False: #PF recorded, nothing read.</summary>
+    /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes, little endian, with the privilege of CPL 3
+    /// if <paramref name="user"/>. False: #PF recorded, nothing read.</summary>
     public bool TryRead(ulong linear, int size, bool user, out ulong value)
     {
         ulong local = 0;
@@ -68,8 +69,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     public bool TryWrite(ulong linear, int size, ulong value, bool user) =>
         TryWriteBytes(linear, (byte*)&value, size, user);
 
-    /// <summary>Checks that a write of <paramref name="size"/> bytes would succeed, setting A and D bits as it would.
-    /// Used to check everything an instruction will store before it commits anything.</summary>
+    /// <summary>Checks that a write of <paramref name="size"/> bytes would succeed, setting A and D bits as
+    /// it would. Used to check everything an instruction will store before it commits anything.</summary>
     public bool TryProbeWrite(ulong linear, int size, bool user)
     {
         ulong last = Wrap(linear + (ulong)size - 1);
@@ -127,9 +128,9 @@ public sealed unsafe partial class LinearMemory : IDisposable
         return true;
     }
 
-    /// <summary>The host address of the RAM byte at <paramref name="linear"/> and how many bytes follow it in its
-    /// page, for runs of string instructions. False with <paramref name="isRam"/> true: #PF recorded. False with
-    /// <paramref name="isRam"/> false: MMIO, or a write to a page that holds code.</summary>
+    /// <summary>The host address of the RAM byte at <paramref name="linear"/> and how many bytes follow it in
+    /// its page, for runs of string instructions. False with <paramref name="isRam"/> true: #PF recorded.
+    /// False with <paramref name="isRam"/> false: MMIO, or a write to a page that holds code.</summary>
     public bool TryGetRun(ulong linear, bool write, bool user, out byte* host, out int bytes, out bool isRam)
     {
         linear = Wrap(linear);
@@ -154,7 +155,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <summary>True if the page of <paramref name="gpa"/> holds translated code.</summary>
     internal bool HoldsCode(ulong gpa) => gpa >> 12 < _pages && _codePages[gpa >> 12] != 0;
 
-    /// <summary>Marks a RAM page as holding translated code, and takes its write entries out of the TLBs.</summary>
+    /// <summary>Marks a RAM page as holding translated code, and takes its write entries out of the
+    /// TLBs.</summary>
     internal void MarkCode(ulong pageGpa)
     {
         if (_codePages[pageGpa >> 12] != 0)
@@ -217,7 +219,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <summary>Finds the guest-physical address of a data access, filling the TLB on the way.</summary>
     internal bool TryResolve(ulong linear, bool write, bool user, out ulong gpa)
     {
-        TlbEntry* entry = CpuState.DataTlb(_state, user, write) + ((linear >> 12) & (CpuState.TlbEntries - 1));
+        TlbEntry* entry =
+            CpuState.DataTlb(_state, user, write) + ((linear >> 12) & (CpuState.TlbEntries - 1));
         if (entry->Tag == (linear & PageMask))
         {
             gpa = linear + entry->Addend - (ulong)_ram.Base;
@@ -227,9 +230,11 @@ public sealed unsafe partial class LinearMemory : IDisposable
         return TryFill(linear, write, user, out gpa);
     }
 
-    private static int FirstPart(ulong linear, int size) => (int)Math.Min((ulong)size, 4096 - (linear & 4095));
+    private static int FirstPart(ulong linear, int size) =>
+        (int)Math.Min((ulong)size, 4096 - (linear & 4095));
 
-    /// <summary>Small copies as one access each, so that a guest on another CPU never sees half a value.</summary>
+    /// <summary>Small copies as one access each, so that a guest on another CPU never sees half a
+    /// value.</summary>
     private static void Copy(byte* source, byte* destination, int size)
     {
         switch (size)

@@ -1,29 +1,33 @@
-// The slow path of a memory operand in emitted code. An instruction whose operand misses the TLB calls Prepare with
-// the linear address; it gets back a host address to run on. For RAM within one page that is the RAM itself (and the
-// TLB now has it). For everything else (MMIO, page crossings, stores into pages with translated code) it is a bounce
-// buffer: loaded beforehand if the instruction reads, and written out by Commit after the instruction has run. All
-// faults happen in Prepare, before the instruction has changed anything; Commit cannot fail.
+// The slow path of a memory operand in emitted code. An instruction whose operand misses the TLB calls
+// Prepare with the linear address; it gets back a host address to run on. For RAM within one page that is the
+// RAM itself (and the TLB now has it). For everything else (MMIO, page crossings, stores into pages with
+// translated code) it is a bounce buffer: loaded beforehand if the instruction reads, and written out by
+// Commit after the instruction has run. All faults happen in Prepare, before the instruction has changed
+// anything; Commit cannot fail.
 
 
 namespace Lhype.Cpu.Mmu;
 
-/// <summary>Describes a memory operand to the slow path; baked into emitted code as one 32-bit constant.</summary>
+/// <summary>Describes a memory operand to the slow path; baked into emitted code as one 32-bit
+/// constant.</summary>
 internal static class AccessInfo
 {
     internal const uint SizeMask = 0x3FF;
     internal const uint Write = 1 << 16;
     internal const uint User = 1 << 17;
-    /// <summary>The instruction reads the operand (so a bounce buffer must be filled; a pure store must not touch a
-    /// device first).</summary>
+    /// <summary>The instruction reads the operand (so a bounce buffer must be filled; a pure store must not
+    /// touch a device first).</summary>
     internal const uint Read = 1 << 18;
-    /// <summary>The address is an offset in the segment given by the bits from <see cref="SegmentShift"/> up.</summary>
+    /// <summary>The address is an offset in the segment given by the bits from <see cref="SegmentShift"/>
+    /// up.</summary>
     internal const uint Segmented = 1 << 19;
     internal const int SegmentShift = 20;
     /// <summary>The emitted code holds the arithmetic flags in r11 (see HostRegisters).</summary>
     internal const uint FlagsParked = 1 << 23;
     /// <summary>The operand must be 16-byte aligned: #GP(0) comes before any page fault.</summary>
     internal const uint Aligned = 1 << 24;
-    /// <summary>An x87 instruction that first reports a pending exception: #MF comes before any page fault.</summary>
+    /// <summary>An x87 instruction that first reports a pending exception: #MF comes before any page
+    /// fault.</summary>
     internal const uint X87 = 1 << 25;
 }
 
@@ -85,8 +89,8 @@ public sealed unsafe partial class LinearMemory
         return bounce;
     }
 
-    /// <summary>Writes the bounce buffer back. True if translated code was dropped, so that the emitted code must
-    /// leave its block after this instruction.</summary>
+    /// <summary>Writes the bounce buffer back. True if translated code was dropped, so that the emitted code
+    /// must leave its block after this instruction.</summary>
     internal bool Commit()
     {
         ulong linear = _state->BounceLinear;
@@ -102,6 +106,7 @@ public sealed unsafe partial class LinearMemory
         return dropped;
     }
 
-    /// <summary>The buffer keeps the operand's alignment, so that aligned-only instructions fault as they should.</summary>
+    /// <summary>The buffer keeps the operand's alignment, so that aligned-only instructions fault as they
+    /// should.</summary>
     private byte* BounceStart(ulong linear) => (byte*)_state + CpuState.Offset.Bounce + (linear & 63);
 }

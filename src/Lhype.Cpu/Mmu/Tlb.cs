@@ -1,6 +1,6 @@
-// Filling and flushing the software TLBs of LinearMemory. A CR3 load must cost what the last address space used, not
-// what the tables could hold, so every fill is logged and a flush undoes the log; global translations have a log of
-// their own.
+// Filling and flushing the software TLBs of LinearMemory. A CR3 load must cost what the last address space
+// used, not what the tables could hold, so every fill is logged and a flush undoes the log; global
+// translations have a log of their own.
 
 using System;
 using System.Runtime.CompilerServices;
@@ -23,7 +23,8 @@ internal sealed class TlbLog
 
 public sealed unsafe partial class LinearMemory
 {
-    /// <summary>Forgets every translation (CR0.PG, CR4 paging bits changed; or CR3 load without PGE).</summary>
+    /// <summary>Forgets every translation (CR0.PG, CR4 paging bits changed; or CR3 load without
+    /// PGE).</summary>
     public void FlushAll()
     {
         FlushNonGlobal();
@@ -39,8 +40,8 @@ public sealed unsafe partial class LinearMemory
         Undo(_localLog);
     }
 
-    /// <summary>Forgets one page, global or not (INVLPG; SDM vol. 3, 4.10.4.1). A page that was mapped large loses
-    /// all its 4 KiB pieces.</summary>
+    /// <summary>Forgets one page, global or not (INVLPG; SDM vol. 3, 4.10.4.1). A page that was mapped large
+    /// loses all its 4 KiB pieces.</summary>
     public void FlushPage(ulong linear)
     {
         Epoch++;

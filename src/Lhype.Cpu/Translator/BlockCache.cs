@@ -1,7 +1,8 @@
-// The bookkeeping of translated code: which guest-physical bytes each block came from, where its entry point is, which
-// jumps lead to it, and which guest instruction each host address belongs to. Nothing here is per linear address: a
-// block is found through the (guest-physical page, mode) it was translated for, so it survives exec, fork and
-// randomised layouts. When code memory is full, everything is dropped at once and translated again as needed.
+// The bookkeeping of translated code: which guest-physical bytes each block came from, where its entry point
+// is, which jumps lead to it, and which guest instruction each host address belongs to. Nothing here is per
+// linear address: a block is found through the (guest-physical page, mode) it was translated for, so it
+// survives exec, fork and randomised layouts. When code memory is full, everything is dropped at once and
+// translated again as needed.
 
 using System;
 using System.Collections.Generic;
@@ -11,7 +12,8 @@ using Lhype.Host;
 
 namespace Lhype.Cpu.Translator;
 
-/// <summary>One guest-physical page translated in one mode: 4096 entry points, as code offsets (0 = none).</summary>
+/// <summary>One guest-physical page translated in one mode: 4096 entry points, as code offsets (0 =
+/// none).</summary>
 internal sealed unsafe class CodePage
 {
     internal CodePage(ulong gpa, uint modeKey)
@@ -38,7 +40,8 @@ internal struct Block
     internal int GuestOffset;
     /// <summary>Guest bytes; may reach into the next page if <see cref="SecondGpa"/> is set.</summary>
     internal int GuestLength;
-    /// <summary>Guest-physical address of the next page for a page-crossing instruction, or ulong.MaxValue.</summary>
+    /// <summary>Guest-physical address of the next page for a page-crossing instruction, or
+    /// ulong.MaxValue.</summary>
     internal ulong SecondGpa;
     internal int FirstMap;
     internal int MapCount;
@@ -48,8 +51,8 @@ internal struct Block
     /// <summary>True if the block may read flags it has not set.</summary>
     internal bool FlagsLiveIn;
     internal bool Valid;
-    /// <summary>Next block that covers bytes of the same guest-physical page, or -1; one chain for each of the two
-    /// pages a block can touch.</summary>
+    /// <summary>Next block that covers bytes of the same guest-physical page, or -1; one chain for each of
+    /// the two pages a block can touch.</summary>
     internal int NextInPage;
     internal int NextInSecondPage;
 }
@@ -65,7 +68,8 @@ internal struct Link
     internal int TargetOffset;
     /// <summary>Next link into the same target block, or -1.</summary>
     internal int NextIncoming;
-    /// <summary>Times it was linked again after a mismatch; a link that keeps changing stays a look-up.</summary>
+    /// <summary>Times it was linked again after a mismatch; a link that keeps changing stays a
+    /// look-up.</summary>
     internal bool Linked;
 }
 
@@ -83,11 +87,12 @@ internal struct MapEntry
 /// <summary>All blocks of one vCPU.</summary>
 internal sealed unsafe class BlockCache : ICodeWatcher
 {
-    /// <summary>Code pages kept; each costs 16 KiB, and a hostile guest could ask for one per page and mode.</summary>
+    /// <summary>Code pages kept; each costs 16 KiB, and a hostile guest could ask for one per page and
+    /// mode.</summary>
     private const int MaxPages = 16384;
 
-    /// <summary>Linear pages remembered for one code page. A guest that maps it at more places starts over; jumps
-    /// specialised on a forgotten place become look-ups.</summary>
+    /// <summary>Linear pages remembered for one code page. A guest that maps it at more places starts over;
+    /// jumps specialised on a forgotten place become look-ups.</summary>
     private const int MaxStamps = 256;
 
     private readonly LinearMemory _memory;
@@ -163,7 +168,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             Array.Resize(ref _links, _links.Length * 2);
         }
 
-        _links[LinkCount] = new Link { Patch = patch, Stub = stub, TargetOffset = targetOffset, NextIncoming = -1 };
+        _links[LinkCount] =
+            new Link { Patch = patch, Stub = stub, TargetOffset = targetOffset, NextIncoming = -1 };
         return LinkCount++;
     }
 
@@ -183,7 +189,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         };
     }
 
-    /// <summary>Enters a finished block: its bytes are watched from now on and its entry point can be found.</summary>
+    /// <summary>Enters a finished block: its bytes are watched from now on and its entry point can be
+    /// found.</summary>
     internal int AddBlock(in Block block)
     {
         if (BlockCount == _blocks.Length)
@@ -231,7 +238,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return -1;
     }
 
-    /// <summary>The map entry for the host address <paramref name="offset"/> inside <paramref name="block"/>.</summary>
+    /// <summary>The map entry for the host address <paramref name="offset"/> inside
+    /// <paramref name="block"/>.</summary>
     internal MapEntry FindInstruction(in Block block, int offset)
     {
         ReadOnlySpan<MapEntry> map = MapOf(block);
@@ -249,7 +257,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return found;
     }
 
-    /// <summary>Records that link <paramref name="linkIndex"/> now leads to block <paramref name="target"/>.</summary>
+    /// <summary>Records that link <paramref name="linkIndex"/> now leads to block
+    /// <paramref name="target"/>.</summary>
     internal void AddIncoming(int target, int linkIndex)
     {
         ref Block block = ref _blocks[target];
@@ -285,7 +294,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             bool second = block.Page.Gpa != pageGpa;
             int next = second ? block.NextInSecondPage : block.NextInPage;
             int start = second ? 0 : block.GuestOffset;
-            int end = second ? block.GuestLength - (4096 - block.GuestOffset) : block.GuestOffset + block.GuestLength;
+            int end = second ? block.GuestLength - (4096 - block.GuestOffset)
+                : block.GuestOffset + block.GuestLength;
             bool bothParts = !second && block.SecondGpa == pageGpa;
             bool hit = (start <= last && end > first) || bothParts;
             if (block.Valid && hit)
@@ -317,8 +327,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return dropped;
     }
 
-    /// <summary>Makes a block unreachable: no entry point, and every jump to it goes back to its stub. Its code stays
-    /// in place, because it may be running right now.</summary>
+    /// <summary>Makes a block unreachable: no entry point, and every jump to it goes back to its stub. Its
+    /// code stays in place, because it may be running right now.</summary>
     internal void Drop(int index)
     {
         ref Block block = ref _blocks[index];

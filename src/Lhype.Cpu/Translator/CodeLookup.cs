@@ -1,4 +1,5 @@
-// From a linear address to host code: the code TLB, the fetch walk, the translator, and the linking of direct jumps.
+// From a linear address to host code: the code TLB, the fetch walk, the translator, and the linking of direct
+// jumps.
 
 using Lhype.Cpu.Mmu;
 
@@ -6,8 +7,8 @@ namespace Lhype.Cpu.Translator;
 
 internal sealed unsafe partial class TranslatorVcpu
 {
-    /// <summary>Host code for the guest code at <paramref name="linear"/>, translating it if need be. Null: the fetch
-    /// faults, and the fault is recorded.</summary>
+    /// <summary>Host code for the guest code at <paramref name="linear"/>, translating it if need be. Null:
+    /// the fetch faults, and the fault is recorded.</summary>
     private byte* Find(ulong linear, uint mode)
     {
         CodeTlbEntry* entry = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
@@ -25,7 +26,8 @@ internal sealed unsafe partial class TranslatorVcpu
         return _code.Executable + offset;
     }
 
-    /// <summary>Fetch walk, and translation if there is no block yet. Returns a code offset, or 0 on a fault.</summary>
+    /// <summary>Fetch walk, and translation if there is no block yet. Returns a code offset, or 0 on a
+    /// fault.</summary>
     private int FindSlowly(ulong linear, uint mode)
     {
         if (!_translator.HasRoom || !_cache.HasRoom)
@@ -62,7 +64,8 @@ internal sealed unsafe partial class TranslatorVcpu
         return page.Table[inPage];
     }
 
-    /// <summary>Translates a linear page for fetching and enters it into the code TLB. Null: fault recorded.</summary>
+    /// <summary>Translates a linear page for fetching and enters it into the code TLB. Null: fault
+    /// recorded.</summary>
     private CodePage? EnterCodePage(ulong linear, uint mode)
     {
         if (!_memory.TryResolveCode(linear, (mode & ModeKey.User) != 0, out PageTranslation translation))
@@ -84,7 +87,8 @@ internal sealed unsafe partial class TranslatorVcpu
         return page;
     }
 
-    /// <summary>Finds the target of direct jump <paramref name="linkIndex"/> and makes the jump lead there.</summary>
+    /// <summary>Finds the target of direct jump <paramref name="linkIndex"/> and makes the jump lead
+    /// there.</summary>
     private byte* LinkAndFind(int linkIndex, uint mode)
     {
         ulong fromLinear = _state->CodePageBase;
@@ -111,7 +115,8 @@ internal sealed unsafe partial class TranslatorVcpu
         {
             ulong toLinear = _state->CodePageBase;
             uint stamp = CpuState.CodeTlb(_state)[(toLinear >> 12) & (CpuState.CodeTlbEntries - 1)].Stamp;
-            int guard = _translator.EmitPageGuard(mode, fromLinear, toLinear, link.TargetOffset, stamp, target,
+            int guard =
+                _translator.EmitPageGuard(mode, fromLinear, toLinear, link.TargetOffset, stamp, target,
                 _cache.BlockAt(block).FlagsLiveIn);
             _emitter.Patch(link.Patch, guard);
         }
@@ -120,8 +125,8 @@ internal sealed unsafe partial class TranslatorVcpu
         return code;
     }
 
-    /// <summary>The second page of a page-crossing instruction changed: brings its mapping into the code TLB, and
-    /// translates again if it is another page now. False: fetching it faults.</summary>
+    /// <summary>The second page of a page-crossing instruction changed: brings its mapping into the code TLB,
+    /// and translates again if it is another page now. False: fetching it faults.</summary>
     private bool ResolveCrossPage(uint mode)
     {
         ulong linear = LinearRip;

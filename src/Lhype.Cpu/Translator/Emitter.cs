@@ -1,6 +1,7 @@
 // Writes host machine code: a cursor over the writable view of code memory and the few instruction forms the
-// translator and the thunks need. Guest instructions that are copied do not come through here byte by byte; they are
-// re-encoded from their own bytes (InstructionCopy). Displacements are patched through offsets, never raw pointers.
+// translator and the thunks need. Guest instructions that are copied do not come through here byte by byte;
+// they are re-encoded from their own bytes (InstructionCopy). Displacements are patched through offsets,
+// never raw pointers.
 
 using System.Runtime.CompilerServices;
 using Lhype.Host;
@@ -70,8 +71,8 @@ internal sealed unsafe class Emitter
         Byte(d);
     }
 
-    /// <summary>Copies code that was emitted at [<paramref name="start"/>, <paramref name="end"/>); it must not
-    /// contain relative references out of itself.</summary>
+    /// <summary>Copies code that was emitted at [<paramref name="start"/>, <paramref name="end"/>); it must
+    /// not contain relative references out of itself.</summary>
     internal void CopyFrom(int start, int end)
     {
         int length = end - start;
@@ -79,7 +80,8 @@ internal sealed unsafe class Emitter
         _cursor += length;
     }
 
-    /// <summary>ModRM (and SIB, displacement) for [<paramref name="baseRegister"/> + <paramref name="displacement"/>].</summary>
+    /// <summary>ModRM (and SIB, displacement) for [<paramref name="baseRegister"/> +
+    /// <paramref name="displacement"/>].</summary>
     internal void Memory(int reg, int baseRegister, int displacement)
     {
         int low = baseRegister & 7;
@@ -112,8 +114,10 @@ internal sealed unsafe class Emitter
         Memory(reg, baseRegister, displacement);
     }
 
-    /// <summary>One-byte opcode with a register and a [base + index + disp32] operand (index scale 1).</summary>
-    internal void OpIndexed(int opcode, int reg, int baseRegister, int index, int displacement, bool wide = false)
+    /// <summary>One-byte opcode with a register and a [base + index + disp32] operand (index scale
+    /// 1).</summary>
+    internal void OpIndexed(int opcode, int reg, int baseRegister, int index, int displacement,
+        bool wide = false)
     {
         Rex(wide, reg, index, baseRegister, force: false);
         Byte(opcode);
@@ -140,7 +144,8 @@ internal sealed unsafe class Emitter
     }
 
     /// <summary>mov r32, r32 (zero-extends) or mov r64, r64.</summary>
-    internal void Move(int destination, int source, bool wide = false) => OpRegister(0x8B, destination, source, wide);
+    internal void Move(int destination, int source, bool wide = false) =>
+        OpRegister(0x8B, destination, source, wide);
 
     /// <summary>mov r32, imm32 (zero-extends).</summary>
     internal void MoveImmediate(int destination, int value)
@@ -269,7 +274,8 @@ internal sealed unsafe class Emitter
         Byte(0xD0 | (register & 7));
     }
 
-    /// <summary>Makes the rel32 at <paramref name="displacementOffset"/> lead to <paramref name="target"/>.</summary>
+    /// <summary>Makes the rel32 at <paramref name="displacementOffset"/> lead to
+    /// <paramref name="target"/>.</summary>
     internal void Patch(int displacementOffset, int target) =>
         Unsafe.WriteUnaligned(_memory.Writable + displacementOffset, target - (displacementOffset + 4));
 
@@ -280,7 +286,8 @@ internal sealed unsafe class Emitter
     internal int TargetOf(int displacementOffset) =>
         Unsafe.ReadUnaligned<int>(_memory.Writable + displacementOffset) + displacementOffset + 4;
 
-    /// <summary>Moves the guest's flags from the host flags into r11 (lahf, seto). Leaves r10 changed.</summary>
+    /// <summary>Moves the guest's flags from the host flags into r11 (lahf, seto). Leaves r10
+    /// changed.</summary>
     internal void ParkFlags()
     {
         Move(Host.Scratch2, Host.Rax, wide: true);
@@ -290,8 +297,8 @@ internal sealed unsafe class Emitter
         Move(Host.Rax, Host.Scratch2, wide: true);
     }
 
-    /// <summary>Moves the guest's flags from r11 back: al + 0x7F overflows exactly if OF was set, then sahf sets the
-    /// rest. Leaves r10 changed.</summary>
+    /// <summary>Moves the guest's flags from r11 back: al + 0x7F overflows exactly if OF was set, then sahf
+    /// sets the rest. Leaves r10 changed.</summary>
     internal void UnparkFlags()
     {
         Move(Host.Scratch2, Host.Rax, wide: true);

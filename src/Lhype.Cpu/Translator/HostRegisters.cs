@@ -2,13 +2,13 @@
 //
 //   rax rcx rdx rbx rbp rsi rdi   guest EAX ECX EDX EBX EBP ESI EDI (upper halves always 0)
 //   r12                           guest ESP (same ModRM low bits as rsp, so re-encoding only sets a REX bit)
-//   r13                           linear address of the 4 KiB page the running code is in: EIP = r13 + constant,
-//                                 which makes translations independent of where they are mapped
-//   r14                           instructions left before the next look at events (signed; negative = look now)
+//   r13                           linear address of the 4 KiB page the running code is in: EIP = r13 +
+//                                 constant, which makes translations independent of where they are mapped
+//   r14                           budget of instructions before the next look at events; negative: now
 //   r15                           CpuState
 //   r8                            address of the current memory operand: linear, then host
 //   r9 r10                        scratch; r9 is the target of an indirect jump
-//   r11                           the guest's arithmetic flags while they are parked (AH = SF ZF AF PF CF, AL = OF)
+//   r11                           the guest's arithmetic flags while parked (AH = SF ZF AF PF CF, AL = OF)
 //   rsp                           the host stack of the vCPU thread
 //   host arithmetic flags         the guest's, unless parked or dead;  host DF is always 0
 //   x87, MMX, xmm0-7              the guest's

@@ -1,5 +1,5 @@
-// What kind of lowering each instruction gets, in each mode. An instruction that the CPU model does not show traps to
-// C#, which raises #UD, so the set of instructions the guest can run is exactly what its CPUID says.
+// What kind of lowering each instruction gets, in each mode. An instruction that the CPU model does not show
+// traps to C#, which raises #UD, so the set of instructions the guest can run is exactly what its CPUID says.
 
 using Iced.Intel;
 using Lhype.Cpu.Architecture;
@@ -44,7 +44,8 @@ internal sealed class InstructionClasses
 
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts or Mnemonic.Wbinvd
+            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
+                or Mnemonic.Wbinvd
                 or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
@@ -79,13 +80,15 @@ internal sealed class InstructionClasses
         {
             case Mnemonic.Jmp or Mnemonic.Call:
                 return plain && instruction.Op0Kind is OpKind.NearBranch32 or OpKind.Register or OpKind.Memory
-                    && !instruction.IsJmpFarIndirect && !instruction.IsCallFarIndirect && !IsOperand16(instruction)
+                    && !instruction.IsJmpFarIndirect && !instruction.IsCallFarIndirect
+                        && !IsOperand16(instruction)
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Ret:
                 return plain && instruction.Code is Code.Retnd or Code.Retnd_imm16
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Jecxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
-                return plain && instruction.Op0Kind == OpKind.NearBranch32 && instruction.Code is Code.Jecxz_rel8_32
+                return plain && instruction.Op0Kind == OpKind.NearBranch32
+                    && instruction.Code is Code.Jecxz_rel8_32
                     or Code.Loop_rel8_32_ECX or Code.Loope_rel8_32_ECX or Code.Loopne_rel8_32_ECX
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Jcxz:
@@ -94,11 +97,14 @@ internal sealed class InstructionClasses
                 return plain && IsStack32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Pop:
                 return plain && IsStack32(instruction) && !(instruction.Op0Kind == OpKind.Register
-                    && instruction.Op0Register.IsSegmentRegister()) ? InstructionKind.Special : InstructionKind.Trap;
+                    && instruction.Op0Register.IsSegmentRegister()) ? InstructionKind.Special
+                        : InstructionKind.Trap;
             case Mnemonic.Leave:
-                return plain && instruction.Code == Code.Leaved ? InstructionKind.Special : InstructionKind.Trap;
+                return plain && instruction.Code == Code.Leaved ? InstructionKind.Special
+                    : InstructionKind.Trap;
             case Mnemonic.Pushfd:
-                return plain && (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special : InstructionKind.Trap;
+                return plain && (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special
+                    : InstructionKind.Trap;
             case Mnemonic.Cli or Mnemonic.Sti:
                 return (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Cld or Mnemonic.Std:
@@ -149,11 +155,12 @@ internal sealed class InstructionClasses
         return InstructionKind.Copy;
     }
 
-    /// <summary>Everything that is privileged, changes control flow, has an implicit memory operand, has no 64-bit
-    /// encoding, or shows what only C# knows.</summary>
+    /// <summary>Everything that is privileged, changes control flow, has an implicit memory operand, has no
+    /// 64-bit encoding, or shows what only C# knows.</summary>
     private static bool IsTrapped(in Instruction instruction)
     {
-        if (instruction.IsPrivileged || instruction.FlowControl != FlowControl.Next || instruction.IsStackInstruction
+        if (instruction.IsPrivileged || instruction.FlowControl != FlowControl.Next
+            || instruction.IsStackInstruction
             || instruction.IsStringInstruction)
         {
             return true;
@@ -167,9 +174,11 @@ internal sealed class InstructionClasses
                 or Mnemonic.Lar or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw
                 or Mnemonic.Sgdt or Mnemonic.Sidt or Mnemonic.Sldt or Mnemonic.Str or Mnemonic.Smsw
                 or Mnemonic.Cpuid or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdpmc or Mnemonic.Rdpid
-                or Mnemonic.In or Mnemonic.Out or Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Popf or Mnemonic.Popfd
-                or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor or Mnemonic.Fnstenv
-                or Mnemonic.Fldenv or Mnemonic.Clflush or Mnemonic.Clflushopt or Mnemonic.Monitor or Mnemonic.Mwait
+                or Mnemonic.In or Mnemonic.Out or Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Popf
+                or Mnemonic.Popfd or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
+                or Mnemonic.Fnstenv
+                or Mnemonic.Fldenv or Mnemonic.Clflush or Mnemonic.Clflushopt or Mnemonic.Monitor
+                or Mnemonic.Mwait
                 or Mnemonic.Stac or Mnemonic.Clac or Mnemonic.Enter or Mnemonic.Pusha or Mnemonic.Pushad
                 or Mnemonic.Popa or Mnemonic.Popad or Mnemonic.Swapgs or Mnemonic.Vmcall or Mnemonic.Vmmcall
                 or Mnemonic.Ldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
@@ -180,14 +189,17 @@ internal sealed class InstructionClasses
         }
     }
 
-    /// <summary>Reserved NOPs and prefetches: hints an older CPU executes as nothing, without touching memory.</summary>
+    /// <summary>Reserved NOPs and prefetches: hints an older CPU executes as nothing, without touching
+    /// memory.</summary>
     private static bool IsHint(Mnemonic mnemonic) => mnemonic is Mnemonic.Nop or Mnemonic.Reservednop
         or Mnemonic.Endbr32 or Mnemonic.Endbr64 or Mnemonic.Rdsspd or Mnemonic.Cldemote
-        or Mnemonic.Bndmk or Mnemonic.Bndmov or Mnemonic.Bndcl or Mnemonic.Bndcu or Mnemonic.Bndcn or Mnemonic.Bndldx
+        or Mnemonic.Bndmk or Mnemonic.Bndmov or Mnemonic.Bndcl or Mnemonic.Bndcu or Mnemonic.Bndcn
+        or Mnemonic.Bndldx
         or Mnemonic.Bndstx or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1
         or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw;
 
-    private static bool IsOperand16(in Instruction instruction) => instruction.Code is Code.Jmp_rel16 or Code.Jmp_rel8_16
+    private static bool IsOperand16(in Instruction instruction) =>
+        instruction.Code is Code.Jmp_rel16 or Code.Jmp_rel8_16
         or Code.Jmp_rm16 or Code.Call_rel16 or Code.Call_rm16;
 
     private static bool IsStack32(in Instruction instruction) => instruction.StackPointerIncrement is 4 or -4;
@@ -207,7 +219,8 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
-        return open && (mode & ModeKey.SingleStep) == 0 && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
+        return open && (mode & ModeKey.SingleStep) == 0
+            && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
             or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;
     }
 

@@ -1,6 +1,7 @@
-// Re-encodes one guest instruction as a 64-bit host instruction from its own bytes: prefixes and opcode stay, guest
-// ESP becomes r12, and a memory operand becomes [r8], which by then holds its host address. This covers the vast
-// majority of instructions; what has no 64-bit encoding (short INC/DEC, absolute MOV) is given its long form.
+// Re-encodes one guest instruction as a 64-bit host instruction from its own bytes: prefixes and opcode stay,
+// guest ESP becomes r12, and a memory operand becomes [r8], which by then holds its host address. This covers
+// the vast majority of instructions; what has no 64-bit encoding (short INC/DEC, absolute MOV) is given its
+// long form.
 
 using Iced.Intel;
 
@@ -9,8 +10,8 @@ namespace Lhype.Cpu.Translator;
 /// <summary>Copies 32-bit instructions into host code.</summary>
 internal static unsafe class InstructionCopy
 {
-    // Opcodes that have a ModRM byte: one bit per opcode, bit n of word n / 32. Row one is the one-byte map, row two
-    // the 0F map (SDM vol. 2, tables ).
+    // Opcodes that have a ModRM byte: one bit per opcode, bit n of word n / 32. Row one is the one-byte map,
+    // row two the 0F map (SDM vol. 2, tables ).
     private static readonly uint[] ModRmOneByte =
     [
         0x0F0F0F0F, 0x0F0F0F0F, 0x00000000, 0x00000A0C, 0x0000FFFF, 0x00000000, 0xFF0F00F3, 0xC0C00000,
@@ -21,8 +22,9 @@ internal static unsafe class InstructionCopy
         0xFFFFA00F, 0xFF00FFFF, 0xFFFFFFFF, 0xFF7FFFFF, 0xFFFF0000, 0xFFFFF8F8, 0xFFFF00FF, 0xFFFFFFFF,
     ];
 
-    /// <summary>Emits <paramref name="instruction"/>, whose bytes are at <paramref name="code"/>. If it has a memory
-    /// operand that is accessed, <paramref name="memory"/> is true and r8 holds the operand's host address.</summary>
+    /// <summary>Emits <paramref name="instruction"/>, whose bytes are at <paramref name="code"/>. If it has a
+    /// memory operand that is accessed, <paramref name="memory"/> is true and r8 holds the operand's host
+    /// address.</summary>
     internal static void Emit(Emitter emitter, byte* code, in Instruction instruction, bool memory)
     {
         int position = 0;
@@ -71,14 +73,16 @@ internal static unsafe class InstructionCopy
 
         if (instruction.CodeSize == CodeSize.Code16 && !IsVector(map, opcode))
         {
-            // In 16-bit code the prefix selects 32-bit operands; in the host's 64-bit mode it selects 16-bit ones.
+            // In 16-bit code the prefix selects 32-bit operands; in the host's 64-bit mode it selects 16-bit
+            // ones.
             operandSize = !operandSize;
         }
 
         Prefixes prefixes = new(operandSize, locked, repeat, map);
         if (!HasModRm(map, opcode))
         {
-            EmitPlain(emitter, prefixes, opcode, code + position, instruction.Length - position, instruction, memory);
+            EmitPlain(emitter, prefixes, opcode, code + position, instruction.Length - position, instruction,
+                memory);
             return;
         }
 
@@ -88,7 +92,8 @@ internal static unsafe class InstructionCopy
         }
 
         int modRm = code[position++];
-        int immediate = position + AddressBytes(code + position, modRm, instruction.CodeSize == CodeSize.Code32
+        int immediate =
+            position + AddressBytes(code + position, modRm, instruction.CodeSize == CodeSize.Code32
             ? HasPrefix(code, 0x67) : !HasPrefix(code, 0x67));
         int immediateBytes = instruction.Length - immediate;
         EmitModRm(emitter, prefixes, opcode, modRm, code + immediate, immediateBytes, instruction, memory);
@@ -138,7 +143,8 @@ internal static unsafe class InstructionCopy
         if (memory)
         {
             // MOV AL/eAX, moffs and back: the long form with [r8]; the address bytes are dropped.
-            prefixes.Emit(emitter, 0x41, opcode switch { 0xA0 => 0x8A, 0xA1 => 0x8B, 0xA2 => 0x88, _ => 0x89 });
+            prefixes.Emit(emitter, 0x41,
+                opcode switch { 0xA0 => 0x8A, 0xA1 => 0x8B, 0xA2 => 0x88, _ => 0x89 });
             emitter.Byte(0x00);
             return;
         }
@@ -204,13 +210,14 @@ internal static unsafe class InstructionCopy
         }
     }
 
-    private static void EmitMemoryForm(Emitter emitter, Prefixes prefixes, int opcode, int reg, int rex, byte* immediate,
+    private static void EmitMemoryForm(Emitter emitter, Prefixes prefixes, int opcode, int reg, int rex,
+        byte* immediate,
         int immediateBytes, bool highByte)
     {
         if (highByte)
         {
-            // AH..BH cannot be named beside a REX prefix, so the address moves to rsi for this one instruction,
-            // whose other operand is a byte register and therefore not ESI.
+            // AH..BH cannot be named beside a REX prefix, so the address moves to rsi for this one
+            // instruction, whose other operand is a byte register and therefore not ESI.
             emitter.OpRegister(0x87, Host.Address, Host.Rsi, wide: true);
             prefixes.Emit(emitter, 0, opcode);
             emitter.Byte((reg << 3) | Host.Rsi);
@@ -235,13 +242,17 @@ internal static unsafe class InstructionCopy
     private static bool HasModRm(int map, int opcode) =>
         map > 1 || ((map == 0 ? ModRmOneByte : ModRmTwoByte)[opcode >> 5] >> (opcode & 31) & 1) != 0;
 
-    /// <summary>MMX, SSE and MOVNTI opcodes, where 66 is part of the opcode and not an operand size.</summary>
-    private static bool IsVector(int map, int opcode) => map > 1 || (map == 1 && opcode is (>= 0x10 and <= 0x17)
+    /// <summary>MMX, SSE and MOVNTI opcodes, where 66 is part of the opcode and not an operand
+    /// size.</summary>
+    private static bool IsVector(int map, int opcode) => map > 1
+        || (map == 1 && opcode is (>= 0x10 and <= 0x17)
         or (>= 0x28 and <= 0x2F) or (>= 0x50 and <= 0x7F) or (>= 0xC2 and <= 0xC6) or >= 0xD0);
 
     private static bool HasPrefix(byte* code, byte wanted)
     {
-        for (int i = 0; code[i] is 0x66 or 0x67 or 0xF0 or 0xF2 or 0xF3 or 0x2E or 0x36 or 0x3E or 0x26 or 0x64 or 0x65;
+        for (int i =
+            0; code[i]
+                is 0x66 or 0x67 or 0xF0 or 0xF2 or 0xF3 or 0x2E or 0x36 or 0x3E or 0x26 or 0x64 or 0x65;
             i++)
         {
             if (code[i] == wanted)
@@ -305,8 +316,8 @@ internal static unsafe class InstructionCopy
         return -1;
     }
 
-    /// <summary>Both ModRM fields say 4 but only one of them means ESP (the other is an opcode extension or a vector
-    /// register): ask the encoding which operand sits in the reg field.</summary>
+    /// <summary>Both ModRM fields say 4 but only one of them means ESP (the other is an opcode extension or a
+    /// vector register): ask the encoding which operand sits in the reg field.</summary>
     private static bool EspIsReg(in Instruction instruction)
     {
         OpCodeInfo info = instruction.Code.ToOpCode();

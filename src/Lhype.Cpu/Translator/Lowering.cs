@@ -1,5 +1,6 @@
-// How each guest instruction becomes host code, in 32-bit flat mode for everything and in other modes for what does
-// not touch stack or control flow. One dispatch switch; the families with more to say are in LoweringControl.cs.
+// How each guest instruction becomes host code, in 32-bit flat mode for everything and in other modes for
+// what does not touch stack or control flow. One dispatch switch; the families with more to say are in
+// LoweringControl.cs.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -115,7 +116,8 @@ internal sealed unsafe partial class Translator
         int size = instruction.MemorySize.GetSize();
         if (size == 0)
         {
-            // An operand of unknown extent cannot be checked. None that the CPU models show is known to be left.
+            // An operand of unknown extent cannot be checked. None that the CPU models show is known to be
+            // left.
             return LowerTrap(instruction);
         }
 
@@ -148,7 +150,8 @@ internal sealed unsafe partial class Translator
             if (instruction.GetOpKind(i) == OpKind.Memory)
             {
                 OpAccess access = info.GetOpAccess(i);
-                read |= access is OpAccess.Read or OpAccess.CondRead or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
+                read |= access
+                    is OpAccess.Read or OpAccess.CondRead or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
                 write |= access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite
                     or OpAccess.ReadCondWrite;
             }
@@ -189,7 +192,8 @@ internal sealed unsafe partial class Translator
         bool wide = destination >= Register.EAX;
         bool address16 = IsAddress16(instruction);
         int target = wide ? Host.Of(Number(destination)) : Host.Address;
-        EmitEffectiveAddress(target, instruction.MemoryBase, instruction.MemoryIndex, instruction.MemoryIndexScale,
+        EmitEffectiveAddress(target, instruction.MemoryBase, instruction.MemoryIndex,
+            instruction.MemoryIndexScale,
             (int)instruction.MemoryDisplacement32, address16);
         if (!wide)
         {
@@ -249,8 +253,8 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        // POP to memory computes an ESP-based address after ESP has been incremented, yet must not change ESP if the
-        // store faults.
+        // POP to memory computes an ESP-based address after ESP has been incremented, yet must not change ESP
+        // if the store faults.
         _emit.Load(Host.Scratch, Host.Address, 0);
         _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
         EndOperand();
@@ -276,7 +280,8 @@ internal sealed unsafe partial class Translator
         EndOperand();
     }
 
-    /// <summary>PUSHFD at CPL 0: arithmetic flags from the host, the rest from the state; VM and RF read as 0.</summary>
+    /// <summary>PUSHFD at CPL 0: arithmetic flags from the host, the rest from the state; VM and RF read as
+    /// 0.</summary>
     private void LowerPushFlags(in Instruction instruction)
     {
         EnsureFlags();
@@ -308,8 +313,8 @@ internal sealed unsafe partial class Translator
         _emit.UnparkFlags();
     }
 
-    /// <summary>STI at CPL 0. Events are looked at only at block heads, so the instruction after it always runs first;
-    /// where none follows in this block, C# keeps the interrupt shadow.</summary>
+    /// <summary>STI at CPL 0. Events are looked at only at block heads, so the instruction after it always
+    /// runs first; where none follows in this block, C# keeps the interrupt shadow.</summary>
     private bool LowerSti(in Instruction instruction)
     {
         if (_current == _count - 1)
@@ -330,8 +335,9 @@ internal sealed unsafe partial class Translator
         return false;
     }
 
-    /// <summary>BT, BTS, BTR, BTC with a memory bit string and a register offset: the operand is the word that holds
-    /// the bit, but the host instruction wants the string's start, so the difference is taken off again.</summary>
+    /// <summary>BT, BTS, BTR, BTC with a memory bit string and a register offset: the operand is the word
+    /// that holds the bit, but the host instruction wants the string's start, so the difference is taken off
+    /// again.</summary>
     private void LowerBitString(in Instruction instruction)
     {
         bool word = instruction.Op1Register < Register.EAX;
@@ -368,7 +374,8 @@ internal sealed unsafe partial class Translator
         EndOperand();
     }
 
-    /// <summary>r9 = byte offset of the word that bit number <paramref name="source"/> falls into, sign-extended.</summary>
+    /// <summary>r9 = byte offset of the word that bit number <paramref name="source"/> falls into,
+    /// sign-extended.</summary>
     private void EmitBitOffset(int source, bool word)
     {
         if (word)

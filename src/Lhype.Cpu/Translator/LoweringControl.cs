@@ -1,5 +1,6 @@
-// Block heads, control transfers in flat 32-bit mode, and the cold stubs behind them. Direct jumps start out leading to
-// a stub that asks C# for the target and is then patched away; indirect jumps look their target up in the code TLB.
+// Block heads, control transfers in flat 32-bit mode, and the cold stubs behind them. Direct jumps start out
+// leading to a stub that asks C# for the target and is then patched away; indirect jumps look their target up
+// in the code TLB.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -48,7 +49,8 @@ internal sealed unsafe partial class Translator
         FlagsParked = _parked,
     };
 
-    /// <summary>slot = byte offset of the code TLB entry for the linear address in <paramref name="linear"/>.</summary>
+    /// <summary>slot = byte offset of the code TLB entry for the linear address in
+    /// <paramref name="linear"/>.</summary>
     private void EmitCodeTlbSlot(int slot, int linear)
     {
         _emit.Move(slot, linear);
@@ -57,7 +59,8 @@ internal sealed unsafe partial class Translator
         _emit.Arithmetic(4, slot, (CpuState.CodeTlbEntries - 1) << 5);
     }
 
-    private int TargetOffset(in Instruction instruction) => _offsets[_current] + (int)instruction.NearBranch32;
+    private int TargetOffset(in Instruction instruction) =>
+        _offsets[_current] + (int)instruction.NearBranch32;
 
     private bool LowerJump(in Instruction instruction)
     {
@@ -174,7 +177,8 @@ internal sealed unsafe partial class Translator
         return true;
     }
 
-    /// <summary>jmp to the block at <paramref name="target"/>, an offset from the linear address of this page.</summary>
+    /// <summary>jmp to the block at <paramref name="target"/>, an offset from the linear address of this
+    /// page.</summary>
     private void EmitDirectJump(int target)
     {
         EnsureFlags();
@@ -189,8 +193,8 @@ internal sealed unsafe partial class Translator
         Index = _current,
     };
 
-    /// <summary>Jump to the linear address in r9, through the code TLB. RAX and the flags are kept in r11 and AX on
-    /// the way.</summary>
+    /// <summary>Jump to the linear address in r9, through the code TLB. RAX and the flags are kept in r11 and
+    /// AX on the way.</summary>
     private void EmitIndirectJump()
     {
         EnsureFlags();
@@ -226,12 +230,11 @@ internal sealed unsafe partial class Translator
         _emit.JumpRegister(Host.Address);
     }
 
-    /// <summary>
-    /// Emits a guard between pages: taken if this page is at <paramref name="fromLinear"/> and the target page's code
-    /// TLB slot carries <paramref name="stamp"/>, it jumps to <paramref name="target"/>; otherwise it looks the
-    /// target up. Returns its offset.
-    /// </summary>
-    internal int EmitPageGuard(uint mode, ulong fromLinear, ulong toLinear, int targetOffset, uint stamp, int target,
+    /// <summary> Emits a guard between pages: taken if this page is at <paramref name="fromLinear"/> and the
+    /// target page's code TLB slot carries <paramref name="stamp"/>, it jumps to <paramref name="target"/>;
+    /// otherwise it looks the target up. Returns its offset. </summary>
+    internal int EmitPageGuard(uint mode, ulong fromLinear, ulong toLinear, int targetOffset, uint stamp,
+        int target,
         bool flagsLive)
     {
         int start = _emit.Offset;

@@ -1,5 +1,5 @@
-// String instructions in flat mode. Kernels' strcmp and friends are loops of LODS and SCAS, so
-// these must not leave emitted code. Repeated forms go to C#, which runs them page by page at the host's pace.
+// String instructions in flat mode. Kernels' strcmp and friends are loops of LODS and SCAS, so these must not
+// leave emitted code. Repeated forms go to C#, which runs them page by page at the host's pace.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -9,11 +9,10 @@ namespace Lhype.Cpu.Translator;
 
 internal sealed unsafe partial class Translator
 {
-    /// <summary>
-    /// REP MOVS and REP STOS upwards whose runs stay inside one page on each side: two TLB checks over the whole run,
-    /// then the host's own instruction. Everything else (DF set, no or too many iterations, a TLB miss) goes to C#,
-    /// which leaves off at the same place. One trip to C# costs more than copying a few hundred bytes.
-    /// </summary>
+    /// <summary> REP MOVS and REP STOS upwards whose runs stay inside one page on each side: two TLB checks
+    /// over the whole run, then the host's own instruction. Everything else (DF set, no or too many
+    /// iterations, a TLB miss) goes to C#, which leaves off at the same place. One trip to C# costs more than
+    /// copying a few hundred bytes. </summary>
     private void LowerRepeatedString(in Instruction instruction)
     {
         bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd;
@@ -60,8 +59,8 @@ internal sealed unsafe partial class Translator
         _traps[trap].Continuation = _emit.Offset;
     }
 
-    /// <summary>The TLB check of <see cref="BeginAccess"/> for ECX elements from the linear address in r8: r8 becomes
-    /// the host address.</summary>
+    /// <summary>The TLB check of <see cref="BeginAccess"/> for ECX elements from the linear address in r8: r8
+    /// becomes the host address.</summary>
     private void EmitRunCheck(int trap, int size, bool write)
     {
         int table = CpuState.DataTlbOffset((_mode & ModeKey.User) != 0, write);

@@ -10,8 +10,8 @@
 //      body of the instruction on [r8]
 //  E:
 //
-// The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was bounced runs
-// its own copy of [H, E) and then commits.
+// The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was
+// bounced runs its own copy of [H, E) and then commits.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -52,8 +52,8 @@ internal sealed unsafe partial class Translator
     /// <summary>The stub of the operand whose body is being emitted, or -1.</summary>
     private int _openOperand = -1;
 
-    /// <summary>Emits address and check for the instruction's memory operand; then r8 is the host address and the
-    /// caller emits the body, ending with <see cref="EndOperand"/>.</summary>
+    /// <summary>Emits address and check for the instruction's memory operand; then r8 is the host address and
+    /// the caller emits the body, ending with <see cref="EndOperand"/>.</summary>
     private void BeginOperand(in Instruction instruction, int size, bool read, bool write)
     {
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
@@ -62,8 +62,8 @@ internal sealed unsafe partial class Translator
         BeginAccess(instruction, size, read, write, segmented, segment);
     }
 
-    /// <summary>As <see cref="BeginOperand"/>, for the stack slot at ESP + <paramref name="displacement"/> in flat
-    /// mode.</summary>
+    /// <summary>As <see cref="BeginOperand"/>, for the stack slot at ESP + <paramref name="displacement"/> in
+    /// flat mode.</summary>
     private void BeginStackOperand(in Instruction instruction, int displacement, bool write)
     {
         _emit.Lea(Host.Address, Host.GuestEsp, displacement);
@@ -117,7 +117,8 @@ internal sealed unsafe partial class Translator
         _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
     }
 
-    /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1, 8.6).</summary>
+    /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1,
+    /// 8.6).</summary>
     private bool IsWaitingX87(in Instruction instruction)
     {
         for (int i = 0; i < instruction.OpCount; i++)
@@ -129,12 +130,16 @@ internal sealed unsafe partial class Translator
             }
         }
 
-        return _classes.IsX87(instruction.Code) && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw);
+        return _classes.IsX87(instruction.Code)
+            && instruction.Mnemonic is not (Mnemonic.Fnstcw or Mnemonic.Fnstsw);
     }
 
-    /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1, 4.1.1).</summary>
-    private static bool NeedsAlignment(Mnemonic mnemonic) => mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
-        or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Maskmovdqu or Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm
+    /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1,
+    /// 4.1.1).</summary>
+    private static bool NeedsAlignment(Mnemonic mnemonic) =>
+        mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
+        or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Maskmovdqu or Mnemonic.Pcmpestri
+        or Mnemonic.Pcmpestrm
         or Mnemonic.Pcmpistri or Mnemonic.Pcmpistrm);
 
     /// <summary>The body of the open operand's instruction is complete: everything it does lies between H and
@@ -165,13 +170,15 @@ internal sealed unsafe partial class Translator
         _ => SegmentRegister.Ds,
     };
 
-    /// <summary>r8d = effective address, plus the segment base if it is FS or GS. No flags are touched.</summary>
+    /// <summary>r8d = effective address, plus the segment base if it is FS or GS. No flags are
+    /// touched.</summary>
     private void EmitAddress(in Instruction instruction, SegmentRegister? segment)
     {
         Register baseRegister = instruction.MemoryBase;
         Register indexRegister = instruction.MemoryIndex;
         int displacement = (int)instruction.MemoryDisplacement32;
-        EmitEffectiveAddress(Host.Address, baseRegister, indexRegister, instruction.MemoryIndexScale, displacement,
+        EmitEffectiveAddress(Host.Address, baseRegister, indexRegister, instruction.MemoryIndexScale,
+            displacement,
             IsAddress16(instruction));
         EmitSegmentBase(segment);
     }
@@ -181,7 +188,8 @@ internal sealed unsafe partial class Translator
         || instruction.MemoryIndex is Register.SI or Register.DI;
 
     /// <summary>LEA in host registers. 16-bit addresses wrap at 64 KiB.</summary>
-    private void EmitEffectiveAddress(int destination, Register baseRegister, Register indexRegister, int scale,
+    private void EmitEffectiveAddress(int destination, Register baseRegister, Register indexRegister,
+        int scale,
         int displacement, bool address16)
     {
         if (baseRegister == Register.None && indexRegister == Register.None)

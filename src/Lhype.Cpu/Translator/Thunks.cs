@@ -1,6 +1,6 @@
-// The emitted routines every block shares: entering and leaving guest code, the slow path of memory operands, and the
-// NativeRoutines C# calls. Emitted once, at the start of code memory, before any block. Offset 0 is the indirect-jump
-// miss, so that a zero in an entry-point table leads there by itself.
+// The emitted routines every block shares: entering and leaving guest code, the slow path of memory operands,
+// and the NativeRoutines C# calls. Emitted once, at the start of code memory, before any block. Offset 0 is
+// the indirect-jump miss, so that a zero in an entry-point table leads there by itself.
 
 using Lhype.Host;
 using Offset = Lhype.Cpu.CpuState.Offset;
@@ -73,8 +73,8 @@ internal sealed unsafe class Thunks
     internal int CrossPage { get; }
     /// <summary>Where the signal handler resumes.</summary>
     internal int HostFault { get; }
-    /// <summary>r8 = address, r9d = AccessInfo; returns r8 = host address, ZF clear if it is the bounce buffer.
-    /// Changes r9 and r10 and flags.</summary>
+    /// <summary>r8 = address, r9d = AccessInfo; returns r8 = host address, ZF clear if it is the bounce
+    /// buffer. Changes r9 and r10 and flags.</summary>
     internal int Prepare { get; }
     /// <summary>Writes the bounce buffer back; changes r10 only.</summary>
     internal int Commit { get; }
@@ -230,7 +230,8 @@ internal sealed unsafe class Thunks
         return start;
     }
 
-    private static readonly int[] PreparedRegisters = [Host.Rax, Host.Rcx, Host.Rdx, Host.Rsi, Host.Rdi, Host.Flags];
+    private static readonly int[] PreparedRegisters =
+        [Host.Rax, Host.Rcx, Host.Rdx, Host.Rsi, Host.Rdi, Host.Flags];
 
     private static readonly int[] CommitRegisters =
         [Host.Rax, Host.Rcx, Host.Rdx, Host.Rsi, Host.Rdi, Host.Flags, Host.Address, Host.Scratch];
@@ -239,11 +240,13 @@ internal sealed unsafe class Thunks
     {
         for (int i = 0; i < registers.Length; i++)
         {
-            _emitter.OpMemory(store ? 0x89 : 0x8B, registers[i], Host.State, Offset.ScratchGpr + (i * 8), wide: true);
+            _emitter.OpMemory(store ? 0x89 : 0x8B, registers[i], Host.State, Offset.ScratchGpr + (i * 8),
+                wide: true);
         }
     }
 
-    /// <summary>Calls C# with (state, r8, r9d); the counter goes through memory so that C# may cut the budget.</summary>
+    /// <summary>Calls C# with (state, r8, r9d); the counter goes through memory so that C# may cut the
+    /// budget.</summary>
     private void EmitManagedCall(nint function, bool alignStack, bool loadArguments)
     {
         _emitter.Store(Host.Counter, Host.State, Offset.Counter);
@@ -270,8 +273,8 @@ internal sealed unsafe class Thunks
         _emitter.Load(Host.Counter, Host.State, Offset.Counter);
     }
 
-    /// <summary>XMM0-7 and MXCSR to the state. C# needs a default MXCSR only if the guest changed more than the
-    /// sticky exception flags.</summary>
+    /// <summary>XMM0-7 and MXCSR to the state. C# needs a default MXCSR only if the guest changed more than
+    /// the sticky exception flags.</summary>
     private void EmitSaveVectors()
     {
         for (int register = 0; register < 8; register++)
@@ -320,19 +323,26 @@ internal sealed unsafe class Thunks
             0xD9, 0x27, 0xC3);
         native.Fnstsw = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint>)Routine(memory,
             0x31, 0xC0, 0xDF, 0xE0, 0xC3);
-        native.Fninit = (delegate* unmanaged[Cdecl, SuppressGCTransition]<void>)Routine(memory, 0xDB, 0xE3, 0xC3);
+        native.Fninit =
+            (delegate* unmanaged[Cdecl, SuppressGCTransition]<void>)Routine(memory, 0xDB, 0xE3, 0xC3);
 
-        // (rdi = destination, rsi = source, rdx = count, ecx = element size): size to al, count to rcx, then by size.
-        native.RepMovs = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void>)Routine(
+        // (rdi = destination, rsi = source, rdx = count, ecx = element size): size to al, count to rcx, then
+        // by size.
+        native.RepMovs =
+            (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, byte*, nuint, int, void>)Routine(
             memory,
             0x89, 0xC8, 0x48, 0x89, 0xD1, 0x3C, 0x02, 0x72, 0x0C, 0x74, 0x0D, 0x3C, 0x04, 0x74, 0x0D,
             0xF3, 0x48, 0xA5, 0xC3, 0x90, 0x90, 0xF3, 0xA4, 0xC3, 0xF3, 0x66, 0xA5, 0xC3, 0xF3, 0xA5, 0xC3);
 
-        // (rdi = destination, rsi = value, rdx = count, ecx = element size): size to r8b, value to rax, count to rcx.
-        native.RepStos = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void>)Routine(
+        // (rdi = destination, rsi = value, rdx = count, ecx = element size): size to r8b, value to rax, count
+        // to rcx.
+        native.RepStos =
+            (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void>)Routine(
             memory,
-            0x41, 0x89, 0xC8, 0x48, 0x89, 0xF0, 0x48, 0x89, 0xD1, 0x41, 0x80, 0xF8, 0x02, 0x72, 0x0C, 0x74, 0x0D,
-            0x41, 0x80, 0xF8, 0x04, 0x74, 0x0B, 0xF3, 0x48, 0xAB, 0xC3, 0xF3, 0xAA, 0xC3, 0xF3, 0x66, 0xAB, 0xC3,
+            0x41, 0x89, 0xC8, 0x48, 0x89, 0xF0, 0x48, 0x89, 0xD1, 0x41, 0x80, 0xF8, 0x02, 0x72, 0x0C, 0x74,
+            0x0D,
+            0x41, 0x80, 0xF8, 0x04, 0x74, 0x0B, 0xF3, 0x48, 0xAB, 0xC3, 0xF3, 0xAA, 0xC3, 0xF3, 0x66, 0xAB,
+            0xC3,
             0xF3, 0xAB, 0xC3);
     }
 

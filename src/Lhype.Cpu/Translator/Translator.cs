@@ -1,12 +1,14 @@
-// Turns guest code into host code, one block at a time: scan (decode up to the end of the block), classify, work out
-// which flags are live, lower each instruction, emit the cold stubs, register the block. Called by TranslatorVcpu when
-// it needs code that is not there; runs on the vCPU thread and allocates nothing in steady state.
+// Turns guest code into host code, one block at a time: scan (decode up to the end of the block), classify,
+// work out which flags are live, lower each instruction, emit the cold stubs, register the block. Called by
+// TranslatorVcpu when it needs code that is not there; runs on the vCPU thread and allocates nothing in
+// steady state.
 //
 // The rules every lowering keeps:
 //  - check, then commit: everything that can fault happens before the instruction changes any guest register;
-//  - the body of an instruction with a memory operand is position-independent, so the cold stub can hold a copy of it
-//    that runs on the bounce buffer;
-//  - guest flags are in the host flags, or parked in r11, or dead; Liveness decides, EnsureFlags brings them back.
+//  - the body of an instruction with a memory operand is position-independent, so the cold stub can hold a copy of
+//    it that runs on the bounce buffer;
+//  - guest flags are in the host flags, or parked in r11, or dead; ComputeLiveness decides, EnsureFlags brings
+//    them back.
 
 using System;
 using Iced.Intel;
@@ -94,12 +96,10 @@ internal sealed unsafe partial class Translator
     /// <summary>True if there is room for one more block of any size.</summary>
     internal bool HasRoom => _emit.Left > 64 * 1024;
 
-    /// <summary>
-    /// Translates the block at <paramref name="offset"/> of <paramref name="page"/>. <paramref name="secondGpa"/> is
-    /// the page that follows in linear memory, needed only if the first instruction crosses into it (ulong.MaxValue
-    /// if it cannot be read). Returns the block's index, or -1 if the instruction needs the second page and it is
-    /// missing.
-    /// </summary>
+    /// <summary> Translates the block at <paramref name="offset"/> of <paramref name="page"/>.
+    /// <paramref name="secondGpa"/> is the page that follows in linear memory, needed only if the first
+    /// instruction crosses into it (ulong.MaxValue if it cannot be read). Returns the block's index, or -1 if
+    /// the instruction needs the second page and it is missing. </summary>
     internal int Translate(CodePage page, int offset, ulong secondGpa)
     {
         _mode = page.ModeKey;
@@ -156,7 +156,8 @@ internal sealed unsafe partial class Translator
         return _cache.AddBlock(block);
     }
 
-    /// <summary>Decodes into _instructions. True if the one instruction found crosses into the second page.</summary>
+    /// <summary>Decodes into _instructions. True if the one instruction found crosses into the second
+    /// page.</summary>
     private bool Scan(CodePage page, int offset, ulong secondGpa)
     {
         _code = _ram.Base + page.Gpa;
@@ -206,9 +207,10 @@ internal sealed unsafe partial class Translator
         return true;
     }
 
-    /// <summary>Which arithmetic flags (as Iced RflagsBits) are needed at each instruction, going backwards. All are
-    /// live where the block is left, because what follows is not known. A fault in the middle of a block shows the
-    /// guest garbage in flags that are dead there; blocks of one instruction are exact.</summary>
+    /// <summary>Which arithmetic flags (as Iced RflagsBits) are needed at each instruction, going backwards.
+    /// All are live where the block is left, because what follows is not known. A fault in the middle of a
+    /// block shows the guest garbage in flags that are dead there; blocks of one instruction are
+    /// exact.</summary>
     private void ComputeLiveness()
     {
         const int All = (int)ArithmeticFlags;
@@ -234,9 +236,10 @@ internal sealed unsafe partial class Translator
         }
     }
 
-    /// <summary>The flags an instruction certainly replaces. Shifts and rotates by zero leave all as they were
-    /// (SDM vol. 2). "Undefined" flags keep their old value on some CPUs (MUL, DIV), so they count as kept; only the
-    /// logic operations replace AF on every CPU, and they are too common to be careful about.</summary>
+    /// <summary>The flags an instruction certainly replaces. Shifts and rotates by zero leave all as they
+    /// were (SDM vol. 2). "Undefined" flags keep their old value on some CPUs (MUL, DIV), so they count as
+    /// kept; only the logic operations replace AF on every CPU, and they are too common to be careful
+    /// about.</summary>
     private static RflagsBits FlagsReplaced(in Instruction instruction)
     {
         RflagsBits replaced = instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet;
@@ -262,7 +265,8 @@ internal sealed unsafe partial class Translator
     private static bool TouchesFlags(in Instruction instruction) =>
         ((instruction.RflagsModified | instruction.RflagsRead) & ArithmeticFlags) != RflagsBits.None;
 
-    /// <summary>Brings parked flags back if this instruction reads them or leaves some of them standing.</summary>
+    /// <summary>Brings parked flags back if this instruction reads them or leaves some of them
+    /// standing.</summary>
     private void FlagsForBody(in Instruction instruction)
     {
         if (_parked && TouchesFlags(instruction))

@@ -11,7 +11,8 @@ public sealed class TranslatorEngine : IEngine
     /// <inheritdoc/>
     public string Name => "translator";
 
-    /// <summary>Longest block in guest instructions, 1 to 64. One is the single-step configuration of the tests.</summary>
+    /// <summary>Longest block in guest instructions, 1 to 64. One is the single-step configuration of the
+    /// tests.</summary>
     public int MaxBlockInstructions { get; init; } = 64;
 
     /// <summary>Bytes of host code kept before everything is translated again.</summary>

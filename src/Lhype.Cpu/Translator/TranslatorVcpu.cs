@@ -1,5 +1,5 @@
-// One vCPU of the translating engine: owns the state, the TLBs, the code memory and the run loop that alternates
-// between emitted code and C#. Everything emitted code cannot do arrives here as an ExitReason.
+// One vCPU of the translating engine: owns the state, the TLBs, the code memory and the run loop that
+// alternates between emitted code and C#. Everything emitted code cannot do arrives here as an ExitReason.
 
 using System;
 using System.Runtime.CompilerServices;
@@ -57,7 +57,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + thunks.Enter);
         _codeEnd = thunks.End;
         _faultRange = FaultHandler.Register(_code.Executable, (nuint)_code.Size,
-            _code.Executable + thunks.HostFault, new FaultSlots(CpuState.Offset.ExitHostPc, CpuState.Offset.HostTrap,
+            _code.Executable + thunks.HostFault,
+            new FaultSlots(CpuState.Offset.ExitHostPc, CpuState.Offset.HostTrap,
                 CpuState.Offset.HostFaultAddress));
         _handle = GCHandle.Alloc(this);
         Reset();
@@ -147,7 +148,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         PrepareThread();
         while (true)
         {
-            // Events: what other threads asked for, then interrupts. Only here, so an instruction is never split.
+            // Events: what other threads asked for, then interrupts. Only here, so an instruction is never
+            // split.
             if (Volatile.Read(ref _state->EventPending) != 0)
             {
                 Volatile.Write(ref _state->EventPending, 0);
@@ -240,8 +242,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         return _state->ModeKey;
     }
 
-    /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False: triple
-    /// fault.</summary>
+    /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False:
+    /// triple fault.</summary>
     private bool RunFrom(byte* code, uint mode, bool trapFlag)
     {
         if (_state->Counter <= 0)
@@ -313,7 +315,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         return _processor.DeliverDebugTrap();
     }
 
-    /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the loop.</summary>
+    /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the
+    /// loop.</summary>
     private byte* ExecuteTrap(uint mode, bool trapFlag, out bool alive)
     {
         _statistics.TrapExits++;
@@ -355,7 +358,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         return null;
     }
 
-    /// <summary>Notes whether an interrupt is waiting, and makes emitted code look soon if it can be taken.</summary>
+    /// <summary>Notes whether an interrupt is waiting, and makes emitted code look soon if it can be
+    /// taken.</summary>
     private void UpdateInterruptWaiting()
     {
         bool requested = _bus.InterruptRequested;
@@ -370,12 +374,14 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private void SetLinearRip(ulong linear) =>
         _state->Rip = _memory.Wrap(linear - _state->Segment(SegmentRegister.Cs).Base);
 
-    /// <summary>Sets Rip to the guest instruction that the host address <paramref name="pc"/> belongs to.</summary>
+    /// <summary>Sets Rip to the guest instruction that the host address <paramref name="pc"/> belongs
+    /// to.</summary>
     private MapEntry LocateFault(ulong pc)
     {
         int offset = (int)(pc - (ulong)_code.Executable);
         int index = _cache.FindByHost(offset);
-        Invariant.Check(index >= 0, $"fault at host offset {offset:x} outside any block (end {_emitter.Offset:x})");
+        Invariant.Check(index >= 0,
+            $"fault at host offset {offset:x} outside any block (end {_emitter.Offset:x})");
         ref Block block = ref _cache.BlockAt(index);
         MapEntry entry = _cache.FindInstruction(block, offset);
         SetLinearRip(_state->CodePageBase + entry.GuestOffset);
@@ -444,7 +450,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         Unsafe.As<TranslatorVcpu>(GCHandle.FromIntPtr(state->Handle).Target!);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static byte* PrepareEntry(CpuState* state, ulong address, uint info) => Of(state).Prepare(address, info);
+    private static byte* PrepareEntry(CpuState* state, ulong address, uint info) =>
+        Of(state).Prepare(address, info);
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static uint CommitEntry(CpuState* state) => Of(state).Commit();

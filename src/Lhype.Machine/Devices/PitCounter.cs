@@ -91,7 +91,8 @@ internal sealed class PitCounter
 
         _writeHighNext = false;
         Settle(now);
-        uint raw = _access switch { 1 => value, 2 => (uint)value << 8, _ => (uint)((value << 8) | _writeLow) };
+        uint raw =
+            _access switch { 1 => value, 2 => (uint)value << 8, _ => (uint)((value << 8) | _writeLow) };
         Load(raw, now);
     }
 

@@ -66,7 +66,8 @@ public sealed class VirtioConsole : VirtioDevice
     /// <see cref="RoomAvailable"/>.</summary>
     public int Receive(ReadOnlySpan<byte> bytes)
     {
-        // Each round hands on what it can, which may make room for more. RoomAvailable is not called meanwhile.
+        // Each round hands on what it can, which may make room for more. RoomAvailable is not called
+        // meanwhile.
         _refused = false;
         int taken = 0;
         for (int count = 1; count > 0 && taken < bytes.Length;)

@@ -14,7 +14,7 @@ namespace Lhype.Tests.Tidy;
 public sealed partial class TidyTests
 {
     /// <summary>Write to 110; this is where the exceptions end.</summary>
-    private const int LineColumns = 130;
+    private const int LineColumns = 110;
     private const int FileLines = 700;
     private const long BlobBytes = 100 << 10;
 

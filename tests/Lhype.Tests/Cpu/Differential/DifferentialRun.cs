@@ -108,7 +108,8 @@ internal sealed class DifferentialRun(string name, Subject subject, bool flagsEx
             return "";
         }
 
-        // Flags that the block overwrites need not be exact when an instruction before or at that point faults.
+        // Flags that the block overwrites need not be exact when an instruction before or at that point
+        // faults.
         uint ignored = !flagsExactAtFaults && !native.Completed ? EflagsBits.Arithmetic : 0;
         return RunResult.Compare(native, actual, ignored);
     }
