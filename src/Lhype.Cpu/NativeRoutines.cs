@@ -1,6 +1,6 @@
-// Small emitted functions that C# cannot express: saving and loading the x87 state that stays live in the host
-// CPU while a vCPU thread runs C#, and reading the time-stamp counter. Emitted once per vCPU into its code memory;
-// all must be called on the vCPU's thread.
+// Small emitted functions that C# cannot express: saving and loading the x87 state that stays live in the
+// host CPU while a vCPU thread runs C#, and reading the time-stamp counter. Emitted once per vCPU into its
+// code memory; all must be called on the vCPU's thread.
 
 namespace Lhype.Cpu;
 

@@ -28,27 +28,33 @@ public sealed unsafe partial class Processor
     /// instruction breakpoint save RF as it is (SDM vol. 3, 17.3.1.1).</summary>
     private bool _debugIsFault;
 
+    /// <summary>B0-B3 of the data breakpoints that the current instruction has touched.</summary>
+    private ulong _dataBreakpointHits;
+
     /// <summary>True if DR7 enables any instruction breakpoint.</summary>
-    private bool HasCodeBreakpoints
+    private bool HasCodeBreakpoints => HasBreakpoint(data: false);
+
+    /// <summary>True if DR7 enables any data breakpoint. The mode key then sends every access of translated
+    /// code through <see cref="TryLinearize"/>, one instruction a block.</summary>
+    private bool HasDataBreakpoints => HasBreakpoint(data: true);
+
+    private bool HasBreakpoint(bool data)
     {
-        get
+        ulong control = _state->Dr[7];
+        if ((control & 0xFF) == 0)
         {
-            ulong control = _state->Dr[7];
-            if ((control & 0xFF) == 0)
-            {
-                return false;
-            }
-
-            for (int i = 0; i < 4; i++)
-            {
-                if (IsCodeBreakpoint(control, i))
-                {
-                    return true;
-                }
-            }
-
             return false;
         }
+
+        for (int i = 0; i < 4; i++)
+        {
+            if (data ? IsDataBreakpoint(control, i) : IsCodeBreakpoint(control, i))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>
@@ -99,6 +105,40 @@ public sealed unsafe partial class Processor
         _ = RecordDebug(status, fault: false);
         return DeliverException();
     }
+
+    /// <summary>The run loop calls this before and after each instruction in single-step mode; what the
+    /// instruction has touched in between is due as a trap (see
+    /// <see cref="DeliverDebugTrap(ulong)"/>).</summary>
+    public ulong TakeDataBreakpointHits()
+    {
+        ulong hits = _dataBreakpointHits;
+        _dataBreakpointHits = 0;
+        return hits;
+    }
+
+    /// <summary>DR6.BS in the argument of <see cref="DeliverDebugTrap(ulong)"/>.</summary>
+    public const ulong SingleStepStatus = DebugStatusStep;
+
+    private void NoteDataBreakpoints(ulong linear, int size, bool write)
+    {
+        ulong control = _state->Dr[7];
+        for (int i = 0; i < 4; i++)
+        {
+            // LEN is 0, 1, 3 or (8 bytes) 2; the address is aligned to it (SDM vol. 3, 17.2.4 and 17.2.5).
+            ulong length =
+                ((control >> (18 + (i * 4))) & 3) switch { 0 => 1UL, 1 => 2UL, 3 => 4UL, _ => 8UL };
+            bool onRead = ((control >> (16 + (i * 4))) & 3) == 3;
+            ulong start = _state->Dr[i] & ~(length - 1);
+            if (IsDataBreakpoint(control, i) && (write || onRead)
+                && linear < start + length && start < linear + (ulong)size)
+            {
+                _dataBreakpointHits |= 1UL << i;
+            }
+        }
+    }
+
+    private static bool IsDataBreakpoint(ulong control, int index) =>
+        ((control >> (index * 2)) & 3) != 0 && ((control >> (16 + (index * 4))) & 1) != 0;
 
     private static bool IsCodeBreakpoint(ulong control, int index) =>
         ((control >> (index * 2)) & 3) != 0 && ((control >> (16 + (index * 4))) & 3) == 0;

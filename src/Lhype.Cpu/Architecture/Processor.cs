@@ -141,7 +141,7 @@ public sealed unsafe partial class Processor
             key |= ModeKey.Code32;
         }
 
-        if (UsesDescriptors && !AlignmentChecked)
+        if (UsesDescriptors && !AlignmentChecked && !HasDataBreakpoints)
         {
             // CS must be readable too, because flat code may read its constants through a CS override
             // unchecked.
@@ -167,7 +167,7 @@ public sealed unsafe partial class Processor
             key |= ModeKey.TrapSse;
         }
 
-        if ((_state->SystemFlags & EflagsBits.Trap) != 0 || HasCodeBreakpoints)
+        if ((_state->SystemFlags & EflagsBits.Trap) != 0 || HasCodeBreakpoints || HasDataBreakpoints)
         {
             key |= ModeKey.SingleStep;
         }

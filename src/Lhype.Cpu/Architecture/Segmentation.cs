@@ -36,6 +36,11 @@ public sealed unsafe partial class Processor
         linear = (uint)(segment.Base + offset);
         if (IsAccessAllowed(ref segment, offset, (uint)size, write))
         {
+            if ((_state->Dr[7] & 0xFF) != 0)
+            {
+                NoteDataBreakpoints(linear, size, write);
+            }
+
             return !AlignmentChecked || (linear & (ulong)(size - 1)) == 0 || size is not (2 or 4 or 8)
                 || Raise(Vector.AlignmentCheck);
         }

@@ -60,8 +60,9 @@ public sealed unsafe partial class Processor
             return Outcome.Fault;
         }
 
-        // A single-step trap comes after each iteration.
-        uint budget = (_state->SystemFlags & EflagsBits.Trap) != 0 ? 1 : StringIterations;
+        // A single-step or data breakpoint trap comes after each iteration.
+        uint budget = (_state->SystemFlags & EflagsBits.Trap) != 0 || HasDataBreakpoints ? 1
+            : StringIterations;
         while (count != 0 && budget != 0)
         {
             uint wanted = count < budget ? count : budget;

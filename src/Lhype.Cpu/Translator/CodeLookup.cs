@@ -26,6 +26,40 @@ internal sealed unsafe partial class TranslatorVcpu
         return _code.Executable + offset;
     }
 
+    /// <summary>As <see cref="Find"/> outside flat mode, where every fetch is checked against the limit of
+    /// CS: a block that would run past it is entered one instruction at a time.</summary>
+    private byte* FindWithinLimit(ulong linear, ref uint mode)
+    {
+        uint limit = _state->Segment(SegmentRegister.Cs).Limit;
+        if (_state->Rip > limit)
+        {
+            _ = Fault.Raise(_state, Vector.GeneralProtection);
+            return null;
+        }
+
+        byte* code = Find(linear, mode);
+        if (code == null || FitsLimit(code, limit))
+        {
+            return code;
+        }
+
+        mode |= ModeKey.SingleStep;
+        code = Find(linear, mode);
+        if (code == null || FitsLimit(code, limit))
+        {
+            return code;
+        }
+
+        _ = Fault.Raise(_state, Vector.GeneralProtection);
+        return null;
+    }
+
+    private bool FitsLimit(byte* code, uint limit)
+    {
+        int block = _cache.FindByHost((int)(code - _code.Executable));
+        return _state->Rip + (ulong)_cache.BlockAt(block).GuestLength - 1 <= limit;
+    }
+
     /// <summary>Fetch walk, and translation if there is no block yet. Returns a code offset, or 0 on a
     /// fault.</summary>
     private int FindSlowly(ulong linear, uint mode)

@@ -340,8 +340,9 @@ internal sealed unsafe partial class Translator
     private void EmitColdLink(in ColdStub stub)
     {
         int start = _emit.Offset;
-        if (SingleStep)
+        if (SingleStep || (_mode & ModeKey.Flat) == 0)
         {
+            // Outside flat mode the run loop checks the CS limit before every block.
             _emit.Lea(Host.Scratch, Host.CodePage, stub.Target);
             _emit.Jump(0);
             return;

@@ -5,10 +5,10 @@
 //
 // The rules every lowering keeps:
 //  - check, then commit: everything that can fault happens before the instruction changes any guest register;
-//  - the body of an instruction with a memory operand is position-independent, so the cold stub can hold a copy of
-//    it that runs on the bounce buffer;
-//  - guest flags are in the host flags, or parked in r11, or dead; ComputeLiveness decides, EnsureFlags brings
-//    them back.
+//  - the body of an instruction with a memory operand is position-independent, so the cold stub can hold a
+//    copy of it that runs on the bounce buffer;
+//  - guest flags are in the host flags, or parked in r11, or dead; ComputeLiveness decides, EnsureFlags
+//    brings them back.
 
 using System;
 using Iced.Intel;

@@ -176,7 +176,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             // One instruction alone: under TF, and behind STI or MOV SS when an interrupt is waiting for it.
             uint mode = CurrentMode();
             bool trapFlag = (_state->SystemFlags & EflagsBits.Trap) != 0;
-            if ((mode & ModeKey.SingleStep) != 0 && _processor.CodeBreakpointHit())
+            if ((mode & ModeKey.SingleStep) != 0 && BreakpointHit())
             {
                 if (!Deliver())
                 {
@@ -195,13 +195,23 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 }
             }
 
-            byte* code = Find(LinearRip, mode);
+            byte* code = (mode & ModeKey.Flat) != 0
+                ? Find(LinearRip, mode)
+                : FindWithinLimit(LinearRip, ref mode);
             bool alive = code != null ? RunFrom(code, mode, trapFlag) : Deliver();
             if (!alive)
             {
                 return VcpuExit.Shutdown;
             }
         }
+    }
+
+    /// <summary>True, with #DB recorded, if an instruction breakpoint matches; also starts the watch for data
+    /// breakpoints of the instruction.</summary>
+    private bool BreakpointHit()
+    {
+        _ = _processor.TakeDataBreakpointHits();
+        return _processor.CodeBreakpointHit();
     }
 
     private ulong LinearRip => _memory.Wrap(_state->Rip + _state->Segment(SegmentRegister.Cs).Base);
@@ -262,7 +272,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 case ExitReason.Indirect:
                     _statistics.IndirectExits++;
                     SetLinearRip(_state->Rip);
-                    return !trapFlag || SingleStepTrap();
+                    return Completed(trapFlag);
                 case ExitReason.Poll:
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
@@ -294,7 +304,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     return DeliverHostFault();
                 case ExitReason.CodeDropped:
                     LocateNext();
-                    return !trapFlag || SingleStepTrap();
+                    return Completed(trapFlag);
                 default:
                     SetLinearRip(_state->Rip);
                     return ResolveCrossPage(mode) || Deliver();
@@ -309,10 +319,17 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         return _processor.DeliverException();
     }
 
-    private bool SingleStepTrap()
+    /// <summary>An instruction is done: the traps that come after it. False: triple fault.</summary>
+    private bool Completed(bool trapFlag)
     {
+        ulong hits = _processor.TakeDataBreakpointHits();
+        if (!trapFlag && hits == 0)
+        {
+            return true;
+        }
+
         _modeDirty = true;
-        return _processor.DeliverDebugTrap();
+        return _processor.DeliverDebugTrap(hits | (trapFlag ? Processor.SingleStepStatus : 0));
     }
 
     /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the
@@ -350,8 +367,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 break;
             default:
                 // Software interrupts clear TF on their way; the trap of the INT itself is not taken.
-                bool steps = trapFlag && site.Instruction.FlowControl != Iced.Intel.FlowControl.Interrupt;
-                alive = !steps || SingleStepTrap();
+                alive = Completed(trapFlag
+                    && site.Instruction.FlowControl != Iced.Intel.FlowControl.Interrupt);
                 break;
         }
 

@@ -18,13 +18,6 @@ public sealed class ConformanceTests : IClassFixture<ConformanceGuests>
     /// <summary>What the engine does not do yet, by guest: exactly these checks fail.</summary>
     private static readonly Dictionary<string, string[]> KnownGaps = new()
     {
-        ["segments"] = ["16-bit code beyond its limit", "16-bit code beyond its limit, eip"],
-        ["watchpoints"] =
-        [
-            "write to the watched word", "write: eip is after", "write: DR6.B0",
-            "read does not match a write watch", "byte write within the word",
-            "read matches a read-write watch", "no match once disabled",
-        ],
     };
 
     private readonly ConformanceGuests _guests;
