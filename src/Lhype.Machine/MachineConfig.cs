@@ -151,6 +151,11 @@ public sealed record MachineConfig
     /// <summary>How much the tool says: -1 with <c>-q</c>, 1 with <c>-v</c>.</summary>
     public int Verbosity { get; set; }
 
+    /// <summary>The whole command line the kernel is given, for the reader of <c>--dry-run</c>. It follows
+    /// from the rest, so <c>--config</c> does not use it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? KernelCommandLine { get; set; }
+
     /// <summary>This configuration as the JSON of <c>--dry-run</c>.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, MachineConfigJson.Default.MachineConfig);
 

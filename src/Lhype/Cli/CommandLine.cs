@@ -11,6 +11,7 @@ using System.CommandLine.Parsing;
 using System.IO;
 using Lhype.Images;
 using Lhype.Machine;
+using Lhype.Machine.Boot;
 
 namespace Lhype.Cli;
 
@@ -93,6 +94,7 @@ internal sealed class CommandLine
             MachineConfig config = options.Settle(parsed, guestArguments, _store);
             if (options.IsDryRun(parsed))
             {
+                config.KernelCommandLine = MachineBuilder.CommandLineFor(config, KindOf(config.Kernel));
                 _output.WriteLine(config.ToJson());
                 return 0;
             }
@@ -107,6 +109,11 @@ internal sealed class CommandLine
         });
         return command;
     }
+
+    /// <summary>What the kernel is, if it is there; an image that has not been pulled yet holds Linux.</summary>
+    private static KernelKind KindOf(string kernel) => File.Exists(kernel)
+        ? KernelImage.Load(kernel, UnpackedKernelCache.ForUser()).Kind
+        : KernelKind.Linux;
 
     private Command Images()
     {

@@ -202,6 +202,16 @@ public sealed class CommandLineTests
     public void Version_is_one_line() =>
         Assert.Matches("^lhype [0-9]+\\.[0-9]+\\.[0-9]+\n$", Invoke("--version").Output);
 
+    [Fact]
+    public void Dry_run_shows_the_whole_kernel_command_line()
+    {
+        string all = Settle("run", "-k", "/missing", "-p", "debug").KernelCommandLine!;
+        Assert.Contains("console=ttyS0", all, StringComparison.Ordinal);
+        Assert.EndsWith(" debug", all, StringComparison.Ordinal);
+        Assert.Equal("debug",
+            Settle("run", "-k", "/missing", "-p", "debug", "--no-auto-cmdline").KernelCommandLine);
+    }
+
     /// <summary>Whatever stands on the command line, it is refused with a sentence or settled; never a
     /// crash.</summary>
     [Fact]
