@@ -110,7 +110,7 @@ internal sealed class CommandLine
         return command;
     }
 
-    /// <summary>What the kernel is, if it is there; an image that has not been pulled yet holds Linux.</summary>
+    /// <summary>What the kernel is, if it is there; an image not pulled yet holds Linux.</summary>
     private static KernelKind KindOf(string kernel) => File.Exists(kernel)
         ? KernelImage.Load(kernel, UnpackedKernelCache.ForUser()).Kind
         : KernelKind.Linux;
