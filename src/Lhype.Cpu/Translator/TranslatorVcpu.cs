@@ -24,6 +24,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private readonly CodeMemory _code;
     private readonly Emitter _emitter;
     private readonly BlockCache _cache;
+    private readonly Thunks _thunks;
     private readonly Translator _translator;
     private readonly Processor _processor;
     private readonly NativeRoutines _native = new();
@@ -49,15 +50,15 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _code = new CodeMemory(codeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
-        Thunks thunks = new(_emitter, _code, _native,
+        _thunks = new Thunks(_emitter, _code, _native,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
-        _translator = new Translator(_emitter, thunks, _cache, _memory, ram, model, blockLimit);
+        _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model, blockLimit);
         _processor = new Processor(_state, _memory, ram, bus, _native, model);
-        _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + thunks.Enter);
-        _codeEnd = thunks.End;
+        _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + _thunks.Enter);
+        _codeEnd = _thunks.End;
         _faultRange = FaultHandler.Register(_code.Executable, (nuint)_code.Size,
-            _code.Executable + thunks.HostFault,
+            _code.Executable + _thunks.HostFault,
             new FaultSlots(CpuState.Offset.ExitHostPc, CpuState.Offset.HostTrap,
                 CpuState.Offset.HostFaultAddress));
         _handle = GCHandle.Alloc(this);

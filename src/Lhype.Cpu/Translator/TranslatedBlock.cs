@@ -1,0 +1,26 @@
+// A look at what the translator emits without running it. The golden tests call this to print host code.
+
+namespace Lhype.Cpu.Translator;
+
+/// <summary>A copy of one block's host code. Branches in it are relative to <paramref name="Start"/>, its
+/// offset in code memory, as are the offsets in <paramref name="Map"/> and <paramref name="Thunks"/> to the
+/// start of code memory.</summary>
+internal sealed record TranslatedBlock(byte[] Code, int Start, MapEntry[] Map, Thunks Thunks);
+
+internal sealed unsafe partial class TranslatorVcpu
+{
+    /// <summary>Translates the guest code at <paramref name="linear"/> for <paramref name="mode"/> (ModeKey
+    /// bits) if it is not there yet. Null: the fetch faults.</summary>
+    internal TranslatedBlock? TranslateOnly(ulong linear, uint mode)
+    {
+        byte* code = Find(linear, mode);
+        if (code == null)
+        {
+            return null;
+        }
+
+        ref Block block = ref _cache.BlockAt(_cache.FindByHost((int)(code - _code.Executable)));
+        byte[] bytes = new System.ReadOnlySpan<byte>(code, block.End - block.Start).ToArray();
+        return new TranslatedBlock(bytes, block.Start, _cache.MapOf(block).ToArray(), _thunks);
+    }
+}

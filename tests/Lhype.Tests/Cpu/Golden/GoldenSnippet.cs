@@ -1,0 +1,99 @@
+// The guest code of the golden tests: one snippet per class of instruction that is lowered its own way.
+
+using System;
+using System.Collections.Generic;
+using Lhype.Cpu;
+
+namespace Lhype.Tests.Cpu.Golden;
+
+/// <summary>Guest bytes in hexadecimal and the mode they are translated for.</summary>
+internal sealed record GoldenSnippet(string Name, string Hex)
+{
+    private const uint Kernel = ModeKey.Code32 | ModeKey.Flat | ModeKey.FsOpen | ModeKey.GsOpen;
+    private const uint User = Kernel | ModeKey.User | ModeKey.TrapFlags;
+
+    /// <summary>Set flags, go on behind: what comes before need not keep the flags.</summary>
+    private const string Suffix = "85C0 EB00";
+
+    internal uint Mode { get; init; } = Kernel;
+
+    /// <summary>Offset in its page.</summary>
+    internal int At { get; init; }
+
+    /// <summary>The snippet and, behind it, TEST EAX,EAX and a jump.</summary>
+    internal byte[] Code => Convert.FromHexString((Hex + Suffix).Replace(" ", "", StringComparison.Ordinal));
+
+    /// <summary>Length without what is put behind it.</summary>
+    internal int Length => Hex.Replace(" ", "", StringComparison.Ordinal).Length / 2;
+
+    internal static IReadOnlyList<GoldenSnippet> All { get; } =
+    [
+        // Without memory.
+        new("register-alu", "01D8 83C105 0FAFD3 C1E604 0FB6F8"),
+        new("register-esp", "83EC10 89E5 01C4"),
+        new("register-flags-live", "39D8 0F94C1 11D0"),
+        new("lea", "8D448B08 8D6424F0 668D4010"),
+        new("lea-16-bit-address", "678D00 67668D5E04"),
+        new("nop", "90 0F1F4000"),
+        // Memory operands.
+        new("load", "8B4104 8B1C8D00000020"),
+        new("load-byte", "8A01 0FB65A01"),
+        new("load-ah", "8A21 0225 00000020"),
+        new("load-16-bit-address", "678B4702"),
+        new("load-esp-base", "8B442408 8B2424"),
+        new("load-moffs", "A100000020 A200000020"),
+        new("load-fs", "648B0514000000"),
+        new("load-fs-closed", "648B0514000000") { Mode = ModeKey.Code32 | ModeKey.Flat },
+        new("load-user", "8B4104") { Mode = User },
+        new("load-flags-live", "39D8 8B4A04 7510"),
+        new("load-carry-chain", "0302 135204"),
+        new("store", "894104 C70178563412"),
+        new("store-cs-override", "2E8901"),
+        new("modify", "0101 FF4104"),
+        new("modify-flags-live", "0101 1301"),
+        new("modify-locked", "F00FB111"),
+        new("cmpxchg8b", "0FC70E"),
+        new("bit-string", "0FA301 0FAB5104"),
+        // Stack.
+        new("push", "50 6A05 FF31 54"),
+        new("push-segment", "0E"),
+        new("pop", "58 5C 8F01"),
+        new("leave", "C9"),
+        new("pushfd", "9C"),
+        new("pushfd-user", "9C") { Mode = User },
+        // Control flow.
+        new("call", "E800010000"),
+        new("call-memory", "FF5108"),
+        new("ret", "C3"),
+        new("ret-immediate", "C20800"),
+        new("jcc", "39D8 7C20"),
+        new("jmp-register", "FFE0"),
+        new("jmp-memory", "FF248500000020"),
+        new("loop", "E2FE"),
+        new("loope", "E110"),
+        new("jecxz", "E310"),
+        // Strings.
+        new("lods", "AC AD"),
+        new("stos", "AA AB"),
+        new("scas", "AE"),
+        new("movs", "A5"),
+        new("cmps", "A6"),
+        new("rep-movs", "F3A5"),
+        new("rep-stos", "F3AA"),
+        new("repne-scas", "F2AE"),
+        // The rest of the CPU.
+        new("cli-sti", "FA FB 90"),
+        new("cld-std", "FC FD"),
+        new("x87", "DD01 D8C1 DD19"),
+        new("sse", "0F1001 0F2802 0F58C1 0F2901"),
+        new("trap-cpuid", "0FA2"),
+        new("trap-hlt", "F4"),
+        new("trap-flags-live", "39D8 0FA2 7510"),
+        // Block heads and modes.
+        new("page-crossing", "8B8100010000") { At = 0xFFD },
+        new("single-step", "01D8") { Mode = Kernel | ModeKey.SingleStep },
+        new("segmented-load", "8B4104 894104") { Mode = ModeKey.Code32 },
+        new("segmented-push", "50") { Mode = ModeKey.Code32 },
+        new("real-mode", "01D8 8B07 7510") { Mode = 0 },
+    ];
+}
