@@ -2,9 +2,9 @@
 
 namespace Lhype.Cpu.Translator;
 
-/// <summary>A copy of one block's host code. Branches in it are relative to <paramref name="Start"/>, its
-/// offset in code memory, as are the offsets in <paramref name="Map"/> and <paramref name="Thunks"/> to the
-/// start of code memory.</summary>
+/// <summary>A copy of one block's host code, taken from offset <paramref name="Start"/> of code memory; the
+/// offsets in <paramref name="Map"/> and <paramref name="Thunks"/> count from the start of code memory
+/// too.</summary>
 internal sealed record TranslatedBlock(byte[] Code, int Start, MapEntry[] Map, Thunks Thunks);
 
 internal sealed unsafe partial class TranslatorVcpu

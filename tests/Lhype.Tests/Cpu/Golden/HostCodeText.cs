@@ -42,8 +42,9 @@ internal sealed class HostCodeText : ISymbolResolver
         _labels[0] = "IndirectMiss";
         foreach ((int offset, string name) in (ReadOnlySpan<(int, string)>)
             [
-                (thunks.IndirectMissParked, nameof(thunks.IndirectMissParked)), (thunks.Poll, nameof(thunks.Poll)),
-                (thunks.Link, nameof(thunks.Link)), (thunks.Trap, nameof(thunks.Trap)),
+                (thunks.IndirectMissParked, nameof(thunks.IndirectMissParked)),
+                (thunks.Poll, nameof(thunks.Poll)), (thunks.Link, nameof(thunks.Link)),
+                (thunks.Trap, nameof(thunks.Trap)),
                 (thunks.CrossPage, nameof(thunks.CrossPage)), (thunks.Prepare, nameof(thunks.Prepare)),
                 (thunks.Commit, nameof(thunks.Commit)),
             ])
@@ -128,7 +129,8 @@ internal sealed class HostCodeText : ISymbolResolver
             StringOutput line = new();
             formatter.Format(one, line);
             string hex = Convert.ToHexString(code, (int)one.IP - snippet.At, one.Length);
-            text.Append(CultureInfo.InvariantCulture, $"    {one.IP:x3}  {hex,-16} {line.ToStringAndReset()}\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"    {one.IP:x3}  {hex,-16} {line.ToStringAndReset()}\n");
         }
     }
 
