@@ -313,8 +313,8 @@ internal sealed unsafe partial class Translator
         _emit.UnparkFlags();
     }
 
-    /// <summary>STI at CPL 0. Events are looked at only at block heads, so the instruction after it always
-    /// runs first; where none follows in this block, C# keeps the interrupt shadow.</summary>
+    /// <summary>STI at CPL 0. With an interrupt waiting it is left to C#, which runs one instruction more and
+    /// then delivers; so "sti; nop; cli" in one block lets it in. Likewise where the block ends.</summary>
     private bool LowerSti(in Instruction instruction)
     {
         if (_current == _count - 1)
@@ -322,16 +322,13 @@ internal sealed unsafe partial class Translator
             return LowerTrap(instruction);
         }
 
+        int trap = AddTrap(instruction);
         FreeFlags();
-        _emit.StoreImmediate(Host.State, Offset.InterruptFlag, (int)EflagsBits.Interrupt);
         _emit.CompareMemory(Host.State, Offset.InterruptWaiting, 0);
-        _cold[_coldCount++] = new ColdStub
-        {
-            Kind = ColdKind.CutBudget,
-            Patch = _emit.JumpForward(Condition.NotEqual),
-            BodyEnd = _emit.Offset,
-            Index = _current,
-        };
+        AddTrapStub(trap, Condition.NotEqual);
+        _emit.StoreImmediate(Host.State, Offset.InterruptFlag, (int)EflagsBits.Interrupt);
+        EnsureFlags();
+        _traps[trap].Continuation = _emit.Offset;
         return false;
     }
 

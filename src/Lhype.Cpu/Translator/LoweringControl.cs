@@ -291,13 +291,6 @@ internal sealed unsafe partial class Translator
                     _emit.MoveImmediate(Host.Scratch, stub.Target);
                     _emit.Jump(_thunks.Trap);
                     break;
-                case ColdKind.CutBudget:
-                    _emit.Load(Host.Scratch2, Host.State, Offset.BudgetStart);
-                    _emit.OpRegister(0x29, Host.Counter, Host.Scratch2);
-                    _emit.Store(Host.Scratch2, Host.State, Offset.BudgetStart);
-                    _emit.OpRegister(0x31, Host.Counter, Host.Counter);
-                    _emit.Jump(stub.BodyEnd);
-                    break;
                 default:
                     EmitColdLink(stub);
                     break;

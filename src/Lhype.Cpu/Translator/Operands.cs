@@ -42,7 +42,6 @@ internal enum ColdKind : byte
     Store,
     Poll,
     Link,
-    CutBudget,
     Trap,
     CrossPage,
 }

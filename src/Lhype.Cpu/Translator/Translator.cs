@@ -219,7 +219,7 @@ internal sealed unsafe partial class Translator
         {
             ref readonly Instruction instruction = ref _instructions[i];
             InstructionKind kind = _classes.KindOf(instruction, _mode);
-            if (kind == InstructionKind.Trap)
+            if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti)
             {
                 live = All;
             }

@@ -196,6 +196,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 }
             }
 
+            ulong start = _state->Rip;
             byte* code = (mode & ModeKey.Flat) != 0
                 ? Find(LinearRip, mode)
                 : FindWithinLimit(LinearRip, ref mode);
@@ -203,6 +204,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             if (!alive)
             {
                 return VcpuExit.Shutdown;
+            }
+
+            // The instruction in the shadow has not run: its block only polled, which may have brought an
+            // interrupt.
+            if (shadow && _state->ExitReason == (uint)ExitReason.Poll && _state->Rip == start)
+            {
+                _state->InterruptShadow = 1;
             }
         }
     }
@@ -367,6 +375,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 _state->Halted = 1;
                 break;
             default:
+                // A string instruction with iterations left has done a piece: time to look for interrupts.
+                if (_state->Rip == next - (ulong)site.Instruction.Length)
+                {
+                    Volatile.Write(ref _state->EventPending, 1);
+                }
+
                 // Software interrupts clear TF on their way; the trap of the INT itself is not taken.
                 alive = Completed(trapFlag
                     && site.Instruction.FlowControl != Iced.Intel.FlowControl.Interrupt);
