@@ -142,7 +142,6 @@ public unsafe struct CpuState
         internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
         internal const int Xmm = 0x400;
-        internal const int FxArea = 0x800;
         internal const int Bounce = 0xA00;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
@@ -265,7 +264,6 @@ public unsafe struct CpuState
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
-    [FieldOffset(Offset.FxArea)] internal fixed byte FxArea[512];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
     [FieldOffset(Offset.Tlb)] private TlbEntry _firstTlbEntry;
     [FieldOffset(Offset.CodeTlb)] private CodeTlbEntry _firstCodeTlbEntry;

@@ -51,9 +51,6 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <summary>Flushes, complete or non-global.</summary>
     internal ulong Flushes { get; private set; }
 
-    /// <summary>Raised when the code TLB must be refilled: the engine forgets cached look-ups.</summary>
-    internal uint Epoch { get; private set; }
-
     /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes, little endian, with the privilege of CPL 3
     /// if <paramref name="user"/>. False: #PF recorded, nothing read.</summary>
     public bool TryRead(ulong linear, int size, bool user, out ulong value)

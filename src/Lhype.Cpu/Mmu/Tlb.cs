@@ -36,7 +36,6 @@ public sealed unsafe partial class LinearMemory
     public void FlushNonGlobal()
     {
         Flushes++;
-        Epoch++;
         Undo(_localLog);
     }
 
@@ -44,7 +43,6 @@ public sealed unsafe partial class LinearMemory
     /// loses all its 4 KiB pieces.</summary>
     public void FlushPage(ulong linear)
     {
-        Epoch++;
         linear = Wrap(linear);
         ulong region = (linear >> 21) & 2047;
         if ((_largeRegions[region >> 6] >> (int)(region & 63) & 1) != 0)
@@ -85,7 +83,6 @@ public sealed unsafe partial class LinearMemory
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
     internal void DropCodeEntries()
     {
-        Epoch++;
         CodeTlbEntry* entries = CpuState.CodeTlb(_state);
         for (int i = 0; i < CpuState.CodeTlbEntries; i++)
         {
