@@ -141,6 +141,9 @@ public unsafe struct CpuState
         internal const int BudgetStart = 0x358;
         internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
+        internal const int Activity = 0x3F8;
+        /// <summary>Bytes before the vector registers: what a profile copies.</summary>
+        internal const int Head = 0x400;
         internal const int Xmm = 0x400;
         internal const int Bounce = 0xA00;
         internal const int Tlb = 0x2000;
@@ -262,6 +265,8 @@ public unsafe struct CpuState
     /// <summary>Non-zero while the bus asserts INTR: STI and POPF then leave the block soon.</summary>
     [FieldOffset(Offset.InterruptWaiting)] internal uint InterruptWaiting;
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
+    /// <summary>What the vCPU's thread does (<see cref="Cpu.Activity"/>), for profiles.</summary>
+    [FieldOffset(Offset.Activity)] internal int Activity;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

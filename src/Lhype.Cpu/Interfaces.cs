@@ -98,6 +98,10 @@ public unsafe interface IVcpu : IDisposable
     /// which a device wrote.</summary>
     void InvalidateCode(ulong gpa, ulong length);
 
+    /// <summary>Call before the first <see cref="Run"/>: collects into <paramref name="profile"/> from then
+    /// on. Throws LhypeException if the host cannot.</summary>
+    void StartProfile(GuestProfile profile);
+
     /// <summary>Counters for <c>--stats</c>.</summary>
     EngineStatistics Statistics { get; }
 }

@@ -7,7 +7,7 @@ namespace Lhype.Host;
 internal static unsafe partial class Libc
 {
     internal const int SIGHUP = 1, SIGINT = 2, SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGSEGV = 11;
-    internal const int SIGALRM = 14, SIGTERM = 15, SIG_BLOCK = 0;
+    internal const int SIGALRM = 14, SIGTERM = 15, SIGPROF = 27, SIG_BLOCK = 0;
     internal const int SA_SIGINFO = 4, SA_ONSTACK = 0x0800_0000, SA_RESTART = 0x1000_0000,
         SA_NODEFER = 0x4000_0000;
     internal const int SS_DISABLE = 2;

@@ -28,4 +28,16 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc")]
     internal static partial int prctl(int option, ulong argument);
+
+    [LibraryImport("libc")]
+    internal static partial int gettid();
+
+    [LibraryImport("libc")]
+    internal static partial int tgkill(int process, int thread, int signal);
+
+    [LibraryImport("libc")]
+    internal static partial nint pthread_self();
+
+    [LibraryImport("libc")]
+    internal static partial int pthread_getcpuclockid(nint thread, out int clock);
 }

@@ -4,6 +4,7 @@
 using System;
 using System.Collections.Generic;
 using Lhype.Cpu;
+using Lhype.Machine.Profile;
 
 namespace Lhype.Machine;
 
@@ -26,6 +27,9 @@ public sealed class BuiltMachine : IDisposable
 
     /// <summary>The kernel's whole command line.</summary>
     public required string CommandLine { get; init; }
+
+    /// <summary>Its profile, if the configuration asks for one.</summary>
+    public GuestProfiling? Profiling { get; init; }
 
     /// <summary>Frees <paramref name="things"/> with the machine, the last first.</summary>
     internal void Own(IEnumerable<IDisposable> things)

@@ -16,6 +16,7 @@ using Lhype.Machine.Devices;
 using Lhype.Machine.Devices.Acpi;
 using Lhype.Machine.Paravirt;
 using Lhype.Machine.Pci;
+using Lhype.Machine.Profile;
 using Lhype.Machine.Virtio;
 
 namespace Lhype.Machine;
@@ -176,6 +177,7 @@ public static class MachineBuilder
             EngineName = engine.Name,
             KernelName = kernel.Description,
             CommandLine = commandLine,
+            Profiling = config.Profile is null ? null : new GuestProfiling(vcpu, memory, kernel),
         };
         built.Own(owned);
         return built;

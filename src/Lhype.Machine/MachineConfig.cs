@@ -148,6 +148,10 @@ public sealed record MachineConfig
     /// <summary>Print counters to standard error at the end.</summary>
     public bool Statistics { get; set; }
 
+    /// <summary>File for a profile of the guest; null: none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Profile { get; set; }
+
     /// <summary>How much the tool says: -1 with <c>-q</c>, 1 with <c>-v</c>.</summary>
     public int Verbosity { get; set; }
 

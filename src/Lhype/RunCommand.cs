@@ -166,6 +166,11 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             _messages.Say(text);
         }
 
+        if (_config.Profile is { } profile && _threadGone)
+        {
+            _built.Profiling!.Write(profile);
+        }
+
         if (_config.Statistics && _threadGone)
         {
             TimeSpan processor = Environment.CpuUsage.TotalTime - _startProcessor;

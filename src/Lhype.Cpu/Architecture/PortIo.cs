@@ -58,7 +58,9 @@ public sealed unsafe partial class Processor
             return false;
         }
 
+        _state->Activity = (int)Activity.Port;
         WriteGpr(Eax, size, _bus.ReadPort((ushort)port, size));
+        _state->Activity = (int)Activity.Guest;
         return true;
     }
 
@@ -71,7 +73,9 @@ public sealed unsafe partial class Processor
             return false;
         }
 
+        _state->Activity = (int)Activity.Port;
         _bus.WritePort((ushort)port, size, ReadRegister(instruction.Op1Register));
+        _state->Activity = (int)Activity.Guest;
         return true;
     }
 }

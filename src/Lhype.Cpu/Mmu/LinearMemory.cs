@@ -197,7 +197,10 @@ public sealed unsafe partial class LinearMemory : IDisposable
         while (done < size)
         {
             int part = MmioPart(gpa + (ulong)done, size - done);
+            int activity = _state->Activity;
+            _state->Activity = (int)Activity.Mmio;
             ulong value = _bus.ReadMmio(gpa + (ulong)done, part);
+            _state->Activity = activity;
             Copy((byte*)&value, destination + done, part);
             done += part;
         }
@@ -274,7 +277,10 @@ public sealed unsafe partial class LinearMemory : IDisposable
             int part = MmioPart(gpa + (ulong)done, size - done);
             ulong value = 0;
             Copy(source + done, (byte*)&value, part);
+            int activity = _state->Activity;
+            _state->Activity = (int)Activity.Mmio;
             _bus.WriteMmio(gpa + (ulong)done, part, value);
+            _state->Activity = activity;
             done += part;
         }
     }

@@ -79,6 +79,8 @@ internal sealed unsafe partial class TranslatorVcpu
         if (page.Table[inPage] == 0)
         {
             ulong start = _native.ReadTsc();
+            int activity = _state->Activity;
+            _state->Activity = (int)Activity.Translation;
             int block = _translator.Translate(page, inPage, ulong.MaxValue);
             if (block < 0)
             {
@@ -91,6 +93,7 @@ internal sealed unsafe partial class TranslatorVcpu
                 _ = _translator.Translate(page, inPage, second.Gpa);
             }
 
+            _state->Activity = activity;
             _statistics.BlocksTranslated++;
             _translationTicks += _native.ReadTsc() - start;
         }

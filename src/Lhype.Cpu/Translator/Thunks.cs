@@ -185,6 +185,7 @@ internal sealed unsafe class Thunks
         int start = _emitter.Offset;
         EmitScratch(store: true, PreparedRegisters);
         _emitter.Store(Host.Scratch, Host.State, Offset.Temp1, wide: true);
+        EmitNotePlace();
         EmitManagedCall(function, alignStack: true, loadArguments: true);
         _emitter.Move(Host.Address, Host.Rax, wide: true);
         EmitLoadVectors();
@@ -228,6 +229,16 @@ internal sealed unsafe class Thunks
         _emitter.Store(Host.Scratch2, Host.State, Offset.ExitHostPc, wide: true);
         _emitter.Patch(EmitReason(ExitReason.CodeDropped), leave);
         return start;
+    }
+
+    /// <summary>Notes the guest instruction (return address and code page) and its frame, so that a profile
+    /// can tell whose operand C# works on.</summary>
+    private void EmitNotePlace()
+    {
+        _emitter.Bytes(0x4C, 0x8B, 0x14, 0x24);
+        _emitter.Store(Host.Scratch2, Host.State, Offset.ExitHostPc, wide: true);
+        _emitter.Store(Host.CodePage, Host.State, Offset.CodePageBase, wide: true);
+        _emitter.Store(Host.Rbp, Host.State, Offset.Gpr + (5 * 8), wide: true);
     }
 
     private static readonly int[] PreparedRegisters =

@@ -86,6 +86,8 @@ internal sealed unsafe partial class Translator
 
     internal ref TrapSite TrapAt(int index) => ref _traps[index];
 
+    internal bool HasTrap(int index) => (uint)index < (uint)_trapCount;
+
     /// <summary>Forgets the trap sites along with all blocks.</summary>
     internal void Clear()
     {

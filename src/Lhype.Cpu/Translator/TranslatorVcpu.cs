@@ -134,6 +134,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// <inheritdoc/>
     public void Dispose()
     {
+        _sampler?.Dispose();
         _faultRange.Dispose();
         _alternateStack?.Dispose();
         _cache.Clear();
@@ -147,6 +148,14 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     public VcpuExit Run()
     {
         PrepareThread();
+        _state->Activity = (int)Activity.Guest;
+        VcpuExit exit = RunUntilExit();
+        _state->Activity = (int)Activity.Outside;
+        return exit;
+    }
+
+    private VcpuExit RunUntilExit()
+    {
         while (true)
         {
             // Events: what other threads asked for, then interrupts. Only here, so an instruction is never
@@ -160,7 +169,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     return VcpuExit.Kick;
                 }
 
-                _bus.Poll();
+                PollBus();
             }
 
             bool shadow = _state->InterruptShadow != 0;
@@ -237,7 +246,10 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 _state->Halted = 0;
                 _modeDirty = true;
                 _statistics.Interrupts++;
-                if (!_processor.DeliverInterrupt(vector))
+                _state->Activity = (int)Activity.Interrupt;
+                bool alive = _processor.DeliverInterrupt(vector);
+                _state->Activity = (int)Activity.Guest;
+                if (!alive)
                 {
                     return false;
                 }
@@ -276,6 +288,11 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             _enter(_state, code);
             _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
             _state->BudgetStart = _state->Counter;
+            if (_profile != null && _sampler!.HasSample)
+            {
+                TakeSample();
+            }
+
             switch ((ExitReason)_state->ExitReason)
             {
                 case ExitReason.Indirect:
@@ -286,7 +303,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
                     _state->Counter = 0;
-                    _bus.Poll();
+                    PollBus();
                     return true;
                 case ExitReason.Link:
                     _statistics.LinkExits++;
@@ -321,11 +338,21 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         }
     }
 
+    private void PollBus()
+    {
+        _state->Activity = (int)Activity.Poll;
+        _bus.Poll();
+        _state->Activity = (int)Activity.Guest;
+    }
+
     private bool Deliver()
     {
         _statistics.Faults++;
         _modeDirty = true;
-        return _processor.DeliverException();
+        _state->Activity = (int)Activity.Exception;
+        bool alive = _processor.DeliverException();
+        _state->Activity = (int)Activity.Guest;
+        return alive;
     }
 
     /// <summary>An instruction is done: the traps that come after it. False: triple fault.</summary>
@@ -355,6 +382,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         int remaining = block.Instructions - site.Index - 1;
         int generation = _generation;
         _modeDirty = true;
+        _profile?.CountTrap(linear, site.Instruction.Mnemonic);
         Outcome outcome = _processor.Execute(site.Instruction);
         if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next && CurrentMode() == mode
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
@@ -368,8 +396,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         switch (outcome)
         {
             case Outcome.Fault:
-                _statistics.Faults++;
-                alive = _processor.DeliverException();
+                alive = Deliver();
                 break;
             case Outcome.Halt:
                 _state->Halted = 1;
@@ -475,6 +502,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             _preparedThread = Environment.CurrentManagedThreadId;
             _alternateStack = FaultHandler.PrepareThread();
             _native.Fninit();
+            _sampler?.Start();
         }
     }
 
@@ -500,7 +528,9 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             }
         }
 
+        _state->Activity = (int)Activity.Operand;
         byte* host = _memory.Prepare(address, info);
+        _state->Activity = (int)Activity.Guest;
         if (host == null && (info & AccessInfo.X87) != 0 && (_native.Fnstsw() & 0x80) != 0)
         {
             _ = Fault.Raise(_state, Vector.FloatingPoint);
@@ -516,7 +546,9 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
     private uint Commit()
     {
+        _state->Activity = (int)Activity.Operand;
         bool dropped = _memory.Commit();
+        _state->Activity = (int)Activity.Guest;
         UpdateInterruptWaiting();
         return dropped ? 1u : 0;
     }

@@ -89,6 +89,10 @@ internal sealed class RunOptions
     private readonly Option<bool> _stats = Flag(
         "--stats", "At the end, print what the engine did to standard error.");
 
+    private readonly Option<string> _profile = Text(
+        "--profile", "FILE",
+        "Write where the guest's time went to FILE, and stacks for a flame graph to FILE.folded.");
+
     private readonly Option<bool> _quiet = Flag("--quiet", "Say less.", "-q");
 
     private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
@@ -101,8 +105,7 @@ internal sealed class RunOptions
         [
             _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
             _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
-            _stats, _quiet,
-            _verbose,
+            _stats, _profile, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
@@ -156,6 +159,9 @@ internal sealed class RunOptions
                 ? OptionValues.Seconds("--timeout", timeout)
                 : config.TimeoutSeconds,
             Statistics = config.Statistics || parsed.GetValue(_stats),
+            Profile = Given(parsed, _profile) is { } profile
+                ? OptionValues.FullPath("--profile", profile)
+                : config.Profile,
             Verbosity = parsed.GetValue(_quiet) ? -1 : parsed.GetValue(_verbose) ? 1 : config.Verbosity,
         };
     }

@@ -47,6 +47,10 @@ internal sealed unsafe class FakeVcpu : IVcpu
     {
     }
 
+    public void StartProfile(GuestProfile profile)
+    {
+    }
+
     public void InvalidateCode(ulong gpa, ulong length)
     {
     }
