@@ -17,21 +17,25 @@ internal sealed record BenchOptions
         usage: bench/run [OPTION...]
         Runs the same guest under QEMU TCG and Lhype and the same program natively; compares CPU seconds.
           --rounds N       runs of each (default 2); the best of them counts
-          --only LIST      what to measure, with commas: a class (integer, floating, memory, kernel), a program
-                           of one (fib, ...), boot
+          --only LIST      what to measure, with commas: a class (integer, floating, memory, kernel), one of
+                           its programs (fib, ...), boot, disk, network
           --no-qemu        compare Lhype with the host only: the quick loop for work on the engine
           --kernel FILE    an i386 Linux kernel instead of the debian-i386 image's
           --memory MIB     guest memory (default 256)
           --timeout SECS   longest a single run may take (default 300)
-          --json FILE      where the results go as JSON (default out/bench/result.json)
+          --out DIRECTORY  where result.md, result.json and result.svg go (default out/bench)
+          --publish        put the table into docs/promises.md and the chart into docs/benchmark.svg
         """;
 
     public int Rounds { get; private init; } = 2;
 
     public string Only { get; private init; } = "all";
 
-    /// <summary>True if <paramref name="part"/>, which is no program of the guest, is to be measured.</summary>
+    /// <summary>True if <paramref name="part"/> (boot, disk, network) is to be measured.</summary>
     public bool Wants(string part) => Only == "all" || Only.Split(',').Contains(part);
+
+    /// <summary>True if there is anything else to measure.</summary>
+    public bool WantsPrograms => Only.Split(',').Except(["boot", "disk", "network"]).Any();
 
     public string? Kernel { get; private init; }
 
@@ -41,7 +45,9 @@ internal sealed record BenchOptions
 
     public string[] Engines { get; private init; } = ["native", "qemu", "lhype"];
 
-    public string JsonPath { get; private init; } = "out/bench/result.json";
+    public string OutputDirectory { get; private init; } = "out/bench";
+
+    public bool Publish { get; private init; }
 
     /// <summary>The benchmark program, an i386 static executable.</summary>
     public string GuestProgram { get; private init; } = "out/bench/guest";
@@ -56,9 +62,11 @@ internal sealed record BenchOptions
         for (int i = 0; i < arguments.Length; i += 2)
         {
             string name = arguments[i];
-            if (name == "--no-qemu")
+            if (name is "--no-qemu" or "--publish")
             {
-                options = options with { Engines = ["native", "lhype"] };
+                options = name == "--publish"
+                    ? options with { Publish = true }
+                    : options with { Engines = ["native", "lhype"] };
                 i--;
                 continue;
             }
@@ -73,7 +81,7 @@ internal sealed record BenchOptions
                 "--kernel" => options with { Kernel = value },
                 "--memory" => options with { MemoryMib = Number(name, value) },
                 "--timeout" => options with { TimeoutSeconds = Number(name, value) },
-                "--json" => options with { JsonPath = value },
+                "--out" => options with { OutputDirectory = value },
                 "--guest" => options with { GuestProgram = value },
                 "--lhype" => options with { LhypeBinary = value },
                 _ => throw new BenchUsageException($"There is no option {name}; see --help."),

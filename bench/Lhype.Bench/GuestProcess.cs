@@ -12,7 +12,15 @@ using System.Threading;
 namespace Lhype.Bench;
 
 /// <summary>One benchmark of one run.</summary>
-internal sealed record Sample(string ClassName, string Name, string Checksum, long CpuNs, long GuestCpuNs);
+/// <param name="ClassName">Its class.</param>
+/// <param name="Name">Its name.</param>
+/// <param name="Checksum">Its result, equal everywhere.</param>
+/// <param name="CpuNs">CPU time of the process it ran in, all threads.</param>
+/// <param name="GuestCpuNs">CPU time by its own account.</param>
+/// <param name="WallNs">Elapsed time on the host.</param>
+/// <param name="Bytes">What it moved through a device; 0: it is not about throughput.</param>
+internal sealed record Sample(
+    string ClassName, string Name, string Checksum, long CpuNs, long GuestCpuNs, long WallNs, long Bytes);
 
 /// <summary>What one run gave. <paramref name="Failure"/> is null when it ended as it should.</summary>
 internal sealed record RunResult(long ReadyNs, long TotalNs, IReadOnlyList<Sample> Samples, string? Failure);
@@ -80,6 +88,7 @@ internal static class GuestProcess
     {
         private readonly Process _process;
         private long _beginNs;
+        private long _beginTimestamp;
 
         public Follower(Process process) => _process = process;
 
@@ -114,12 +123,16 @@ internal static class GuestProcess
                     Answer();
                     break;
                 case ["begin", _, _]:
-                    Answer();
                     _beginNs = now;
+                    _beginTimestamp = Stopwatch.GetTimestamp();
+                    Answer();
                     break;
-                case ["end", string className, string name, string checksum, string guestNs]:
+                case ["end", string className, string name, string checksum, string guestNs, string bytes]:
+                    long wallNs = (long)Stopwatch.GetElapsedTime(_beginTimestamp).TotalNanoseconds;
                     _ = long.TryParse(guestNs, CultureInfo.InvariantCulture, out long guestCpuNs);
-                    Samples.Add(new Sample(className, name, checksum, now - _beginNs, guestCpuNs));
+                    _ = long.TryParse(bytes, CultureInfo.InvariantCulture, out long moved);
+                    Samples.Add(new Sample(
+                        className, name, checksum, now - _beginNs, guestCpuNs, wallNs, moved));
                     Answer();
                     break;
                 case ["done"]:

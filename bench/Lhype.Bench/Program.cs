@@ -8,6 +8,7 @@ using System.IO;
 using System.Linq;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Threading.Tasks;
 using Lhype.Cli;
 using Lhype.Host;
 using Lhype.Images;
@@ -18,6 +19,10 @@ namespace Lhype.Bench;
 internal static class Program
 {
     private const string ImageName = "debian-i386";
+    private const string TablePage = "docs/promises.md";
+    private const string ChartFile = "docs/benchmark.svg";
+    private const string TableStart = "<!-- figures of bench/run -->";
+    private const string TableEnd = "<!-- end of figures -->";
 
     private static int Main(string[] arguments)
     {
@@ -40,26 +45,36 @@ internal static class Program
 
     private static int Run(BenchOptions options)
     {
-        string kernel = options.Kernel ?? FindKernel();
+        ImageDefinition image = ImageCatalog.Find(ImageName)
+            ?? throw new LhypeException($"There is no image {ImageName}; give a kernel with --kernel.");
+        var store = new ImageStore(ImageStore.DefaultRoot);
+        ImagesCommand.Ensure(store, image, quiet: false);
+        string kernel = options.Kernel ?? store.KernelPath(image);
         string initramfs = WriteInitramfs(options.GuestProgram);
-        var report = new Report();
+        string drivers = WriteDriverInitramfs(options, store.InitrdPath(image));
+        var report = new Report(options.Engines);
         for (int round = 1; round <= options.Rounds; round++)
         {
             foreach (string engine in options.Engines)
             {
                 Console.Error.WriteLine($"bench: round {round} of {options.Rounds}, {engine}");
-                List<string> command = Command(engine, options, kernel, initramfs, options.Only);
-                report.AddRun(engine, GuestProcess.Run(command, options.TimeoutSeconds));
-                if (engine != "native" && options.Wants("boot"))
+                RunResult Start(string archive, Setup setup) => GuestProcess.Run(
+                    Engines.Command(engine, options, kernel, archive, setup), options.TimeoutSeconds);
+                if (options.WantsPrograms)
                 {
-                    command = Command(engine, options, kernel, initramfs, "none");
-                    report.AddBoot(engine, GuestProcess.Run(command, options.TimeoutSeconds));
+                    report.AddRun(engine, Start(initramfs, new Setup(options.Only)));
+                }
+
+                if (engine != "native")
+                {
+                    RunBootAndDevices(engine, options, report, setup => Start(initramfs, setup),
+                        setup => Start(drivers, setup));
                 }
             }
         }
 
-        Console.Write(report.ToMarkdown());
-        WriteJson(options, kernel, report);
+        string host = $"{HostCpuName()}; {KernelImage.Load(kernel, cache: null).Description.Split(" (")[0]}";
+        WriteResults(options, report, host);
         IReadOnlyList<string> failures = report.Failures();
         foreach (string failure in failures)
         {
@@ -69,34 +84,53 @@ internal static class Program
         return failures.Count == 0 ? 0 : 1;
     }
 
-    private static List<string> Command(string engine, BenchOptions options, string kernel, string initramfs,
-        string only)
+    private static void RunBootAndDevices(string engine, BenchOptions options, Report report,
+        Func<Setup, RunResult> boot, Func<Setup, RunResult> devices)
     {
-        string line = KernelCommandLine.Assemble(KernelKind.Linux, [], $"bench={only}", automatic: true);
-        return engine switch
+        if (options.Wants("boot"))
         {
-            "native" => [options.GuestProgram, only],
-            "qemu" =>
-            [
-                "qemu-system-i386", "-accel", "tcg", "-m", $"{options.MemoryMib}", "-display", "none",
-                "-monitor", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
-                "-initrd", initramfs, "-append", line,
-            ],
-            _ =>
-            [
-                options.LhypeBinary, "run", "--kernel", kernel, "--initrd", initramfs, "--memory",
-                $"{options.MemoryMib}", "--quiet", "--no-auto-cmdline", "--append", line,
-            ],
-        };
+            report.AddBoot(engine, boot(new Setup("none")));
+        }
+
+        // Modules of the image's kernel, so only with that.
+        if (options.Kernel is null && options.Wants("disk"))
+        {
+            string disk = options.GuestProgram + ".disk";
+            using (FileStream file = File.Create(disk))
+            {
+                file.SetLength(64 << 20);
+            }
+
+            report.AddRun(engine, devices(new Setup("disk", Disk: Path.GetFullPath(disk))));
+            File.Delete(disk);
+        }
+
+        if (options.Kernel is null && options.Wants("network"))
+        {
+            using NetworkPeer peer = new();
+            report.AddRun(engine, devices(new Setup("network", $"address=10.0.2.15 peer=10.0.2.2 port={peer.Port}",
+                Network: Engines.UserNetwork(engine))));
+            RunTwoGuests(engine, options, report, devices);
+        }
     }
 
-    private static string FindKernel()
+    private static void RunTwoGuests(
+        string engine, BenchOptions options, Report report, Func<Setup, RunResult> devices)
     {
-        var store = new ImageStore(ImageStore.DefaultRoot);
-        ImageDefinition image = ImageCatalog.Find(ImageName)
-            ?? throw new LhypeException($"There is no image {ImageName}; give a kernel with --kernel.");
-        ImagesCommand.Ensure(store, image, quiet: false);
-        return store.KernelPath(image);
+        string hub = Path.GetFullPath(options.GuestProgram + ".hub");
+        File.Delete(hub);
+        int port = NetworkPeer.FreePort();
+        Setup server = new("serve", "address=10.0.5.1",
+            Network: Engines.SharedNetwork(engine, hub, port, first: true));
+        Setup sender = new("guests", "address=10.0.5.2 peer=10.0.5.1",
+            Network: Engines.SharedNetwork(engine, hub, port, first: false));
+        Task<RunResult> serving = Task.Run(() => devices(server));
+        RunResult sent = devices(sender);
+        RunResult served = serving.Result;
+        File.Delete(hub);
+
+        // The sender's time counts; the server's begins before there is a sender.
+        report.AddRun(engine, served.Failure is null ? sent : sent with { Failure = served.Failure });
     }
 
     private static string WriteInitramfs(string program)
@@ -114,24 +148,54 @@ internal static class Program
         return path;
     }
 
-    private static void WriteJson(BenchOptions options, string kernel, Report report)
+    /// <summary>The image's initramfs with the drivers, and over it our /init.</summary>
+    private static string WriteDriverInitramfs(BenchOptions options, string image)
     {
+        string path = options.GuestProgram + "-devices.cpio";
+        using FileStream file = File.Create(path);
+        file.Write(File.ReadAllBytes(image));
+        while (file.Position % 4 != 0)
+        {
+            file.WriteByte(0);
+        }
+
+        using var archive = new CpioArchive(file);
+        archive.AddFile("init", File.ReadAllBytes("guest/bench/init.sh"), executable: true);
+        archive.AddFile("bench", File.ReadAllBytes(options.GuestProgram), executable: true);
+        return path;
+    }
+
+    private static void WriteResults(BenchOptions options, Report report, string host)
+    {
+        string table = report.ToMarkdown();
+        Console.Write(table);
+        _ = Directory.CreateDirectory(options.OutputDirectory);
+        string Out(string name) => Path.Combine(options.OutputDirectory, name);
+        File.WriteAllText(Out("result.md"), table);
         var root = new JsonObject
         {
-            ["kernel"] = KernelImage.Load(kernel, cache: null).Description,
-            ["hostCpu"] = HostCpuName(),
+            ["host"] = host,
             ["memoryMib"] = options.MemoryMib,
             ["rounds"] = options.Rounds,
             ["engines"] = report.ToJson(),
         };
-        string? directory = Path.GetDirectoryName(options.JsonPath);
-        if (!string.IsNullOrEmpty(directory))
+        File.WriteAllText(Out("result.json"),
+            root.ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
+        string chart = Chart.Draw(report.Programs(), report.Boots(), host);
+        File.WriteAllText(Out("result.svg"), chart);
+        if (options.Publish)
         {
-            _ = Directory.CreateDirectory(directory);
-        }
+            File.WriteAllText(ChartFile, chart);
+            string page = File.ReadAllText(TablePage);
+            int start = page.IndexOf(TableStart, StringComparison.Ordinal);
+            int end = page.IndexOf(TableEnd, StringComparison.Ordinal);
+            if (start < 0 || end < start)
+            {
+                throw new LhypeException($"{TablePage} has no '{TableStart}' and '{TableEnd}' around its table.");
+            }
 
-        var indented = new JsonSerializerOptions { WriteIndented = true };
-        File.WriteAllText(options.JsonPath, root.ToJsonString(indented));
+            File.WriteAllText(TablePage, $"{page[..(start + TableStart.Length)]}\n\n{table}\n{page[end..]}");
+        }
     }
 
     private static string HostCpuName()

@@ -1,5 +1,6 @@
-// Turns the runs into a table (Markdown, so that docs/promises.md can hold it as it is) and a JSON file. The
-// best of all rounds counts: disturbance by the host only ever adds. Called by Program.
+// Turns the runs into figures: a table (Markdown, as docs/promises.md holds it), JSON with every sample, and
+// the rows of the chart. The best of all rounds counts: disturbance by the host only ever adds. Called by
+// Program.
 
 using System;
 using System.Collections.Generic;
@@ -10,13 +11,16 @@ using System.Text.Json.Nodes;
 
 namespace Lhype.Bench;
 
+/// <summary>CPU seconds of one program, or what engines took for a boot; null where there is none.</summary>
+internal sealed record Row(string ClassName, string Name, double? Native, double? Qemu, double? Lhype);
+
 /// <summary>All runs of a session, by engine: "native", "qemu", "lhype".</summary>
-internal sealed class Report
+internal sealed class Report(IReadOnlyList<string> engines)
 {
     private readonly Dictionary<string, List<RunResult>> _runs = [];
     private readonly Dictionary<string, List<RunResult>> _boots = [];
 
-    /// <summary>Books a run of all benchmarks.</summary>
+    /// <summary>Books a run of programs.</summary>
     public void AddRun(string engine, RunResult result) => Add(_runs, engine, result);
 
     /// <summary>Books a run that only boots and powers off.</summary>
@@ -48,63 +52,95 @@ internal sealed class Report
         return failures;
     }
 
-    /// <summary>The table.</summary>
+    /// <summary>CPU seconds of every program, in the order they ran.</summary>
+    public IReadOnlyList<Row> Programs() => [.. AllSamples()
+        .Where(s => s.Sample.Bytes == 0)
+        .Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct()
+        .Select(n => new Row(
+            n.ClassName, n.Name, Best("native", n.Name), Best("qemu", n.Name), Best("lhype", n.Name)))];
+
+    /// <summary>CPU seconds from the start of the emulator.</summary>
+    public IReadOnlyList<Row> Boots() => [.. new[]
+    {
+        new Row("boot", "start to user space", null, Boot("qemu", r => r.ReadyNs), Boot("lhype", r => r.ReadyNs)),
+        new Row("boot", "start to power-off", null, Boot("qemu", r => r.TotalNs), Boot("lhype", r => r.TotalNs)),
+    }.Where(row => row.Qemu is not null || row.Lhype is not null)];
+
+    /// <summary>MB/s through devices, from the host's wall clock.</summary>
+    public IReadOnlyList<Row> Throughput() => [.. AllSamples()
+        .Where(s => s.Sample.Bytes != 0)
+        .Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct()
+        .Select(n => new Row(n.ClassName, n.Name, null, Rate("qemu", n.Name), Rate("lhype", n.Name)))];
+
+    /// <summary>Geometric mean of a ratio over rows that have both figures; null without any.</summary>
+    public static double? Mean(IEnumerable<Row> rows, Func<Row, double?> ratio)
+    {
+        double[] logs = [.. rows.Select(ratio).OfType<double>().Select(r => Math.Log(r))];
+        return logs.Length == 0 ? null : Math.Exp(logs.Average());
+    }
+
+    /// <summary>The tables.</summary>
     public string ToMarkdown()
     {
         var text = new StringBuilder();
-        text.AppendLine("| CPU s | native | QEMU TCG | Lhype | QEMU/native | Lhype/native | Lhype/QEMU |");
-        text.AppendLine("|---|---:|---:|---:|---:|---:|---:|");
-        AddBootRow(text, "boot: start to user space", r => r.ReadyNs);
-        AddBootRow(text, "boot: start to power-off", r => r.TotalNs);
-        foreach (IGrouping<string, string> group in Names().GroupBy(n => n.ClassName, n => n.Name))
+        if (Boots().Count + Programs().Count != 0)
         {
-            foreach (string name in group)
+            string[] columns = [.. Columns().Select(column => column.Name)];
+            text.AppendLine($"| CPU s | {string.Join(" | ", columns)} |");
+            text.AppendLine($"|---|{string.Concat(Enumerable.Repeat("---:|", columns.Length))}");
+            foreach (Row row in Boots())
             {
-                string label = $"{group.Key}: {name}";
-                AddRow(text, label, Best("native", name), Best("qemu", name), Best("lhype", name));
+                AddRow(text, row);
             }
 
-            text.AppendLine(CultureInfo.InvariantCulture,
-                $"| **{group.Key}: geometric mean** | | | | {Mean(group, "qemu", "native")} "
-                + $"| {Mean(group, "lhype", "native")} | {Mean(group, "lhype", "qemu")} |");
+            foreach (IGrouping<string, Row> group in Programs().GroupBy(row => row.ClassName))
+            {
+                foreach (Row row in group)
+                {
+                    AddRow(text, row);
+                }
+
+                var means = Columns().Select(column =>
+                    column.IsRatio && Mean(group, column.Value) is { } mean ? $"**{mean:0.00}**" : "");
+                text.AppendLine($"| **{group.Key}: geometric mean** | {string.Join(" | ", means)} |");
+            }
         }
 
+        AddThroughput(text);
         return text.ToString();
     }
 
     /// <summary>All figures with every sample, in nanoseconds.</summary>
     public JsonObject ToJson()
     {
-        var engines = new JsonObject();
-        foreach (string engine in _runs.Keys.Concat(_boots.Keys).Distinct())
+        var all = new JsonObject();
+        foreach (string engine in engines)
         {
-            var samples = new JsonObject();
-            foreach ((string className, string name) in Names())
+            var programs = new JsonObject();
+            foreach (var group in AllSamples().Where(s => s.Engine == engine).GroupBy(s => s.Sample.Name))
             {
-                Sample[] taken = [.. AllSamples().Where(s => s.Engine == engine && s.Sample.Name == name)
-                    .Select(s => s.Sample)];
-                if (taken.Length > 0)
+                Sample[] taken = [.. group.Select(s => s.Sample)];
+                programs[group.Key] = new JsonObject
                 {
-                    samples[name] = new JsonObject
-                    {
-                        ["class"] = className,
-                        ["checksum"] = taken[0].Checksum,
-                        ["cpuNs"] = Numbers(taken.Select(s => s.CpuNs)),
-                        ["guestCpuNs"] = Numbers(taken.Select(s => s.GuestCpuNs)),
-                    };
-                }
+                    ["class"] = taken[0].ClassName,
+                    ["checksum"] = taken[0].Checksum,
+                    ["bytes"] = taken[0].Bytes,
+                    ["cpuNs"] = Numbers(taken.Select(s => s.CpuNs)),
+                    ["guestCpuNs"] = Numbers(taken.Select(s => s.GuestCpuNs)),
+                    ["wallNs"] = Numbers(taken.Select(s => s.WallNs)),
+                };
             }
 
             List<RunResult> boots = _boots.GetValueOrDefault(engine) ?? [];
-            engines[engine] = new JsonObject
+            all[engine] = new JsonObject
             {
                 ["bootToUserSpaceNs"] = Numbers(boots.Select(b => b.ReadyNs)),
                 ["bootToPowerOffNs"] = Numbers(boots.Select(b => b.TotalNs)),
-                ["benchmarks"] = samples,
+                ["programs"] = programs,
             };
         }
 
-        return engines;
+        return all;
     }
 
     private static void Add(Dictionary<string, List<RunResult>> runs, string engine, RunResult result)
@@ -124,51 +160,71 @@ internal sealed class Report
     private IEnumerable<(string Engine, Sample Sample)> AllSamples() =>
         All(_runs).SelectMany(r => r.Run.Samples.Select(sample => (r.Engine, sample)));
 
-    private IEnumerable<(string ClassName, string Name)> Names() =>
-        AllSamples().Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct();
+    private IEnumerable<Sample> SamplesOf(string engine, string name) =>
+        AllSamples().Where(s => s.Engine == engine && s.Sample.Name == name).Select(s => s.Sample);
 
     /// <summary>Natively the program's own account counts, because its children's time is not in the
     /// process's clock; under an emulator the emulator's CPU time, with everything it does on the
     /// side.</summary>
-    private double? Best(string engine, string name)
+    private double? Best(string engine, string name) =>
+        Least(SamplesOf(engine, name).Select(s => engine == "native" ? s.GuestCpuNs : s.CpuNs));
+
+    private double? Boot(string engine, Func<RunResult, long> figure) =>
+        Least((_boots.GetValueOrDefault(engine) ?? []).Where(b => b.Failure is null).Select(figure));
+
+    private double? Rate(string engine, string name)
     {
-        long[] taken = [.. AllSamples().Where(s => s.Engine == engine && s.Sample.Name == name)
-            .Select(s => engine == "native" ? s.Sample.GuestCpuNs : s.Sample.CpuNs).Where(ns => ns > 0)];
+        Sample[] taken = [.. SamplesOf(engine, name).Where(s => s.WallNs > 0)];
+        return taken.Length == 0 ? null : taken.Max(s => s.Bytes * 1000.0 / s.WallNs);
+    }
+
+    private static double? Least(IEnumerable<long> nanoseconds)
+    {
+        long[] taken = [.. nanoseconds.Where(ns => ns > 0)];
         return taken.Length == 0 ? null : taken.Min() / 1e9;
     }
 
-    private void AddBootRow(StringBuilder text, string label, Func<RunResult, long> figure)
+    private IEnumerable<(string Name, bool IsRatio, Func<Row, double?> Value)> Columns()
     {
-        double? Of(string engine)
+        bool native = engines.Contains("native"), qemu = engines.Contains("qemu");
+        (bool Shown, (string, bool, Func<Row, double?>) Column)[] columns =
+        [
+            (native, ("native", false, row => row.Native)),
+            (qemu, ("QEMU TCG", false, row => row.Qemu)),
+            (true, ("Lhype", false, row => row.Lhype)),
+            (native && qemu, ("QEMU/native", true, row => row.Qemu / row.Native)),
+            (native, ("Lhype/native", true, row => row.Lhype / row.Native)),
+            (qemu, ("QEMU/Lhype", true, row => row.Qemu / row.Lhype)),
+        ];
+        return columns.Where(column => column.Shown).Select(column => column.Column);
+    }
+
+    private void AddRow(StringBuilder text, Row row)
+    {
+        var cells = Columns().Select(column => column.Value(row) is { } value
+            ? value.ToString(column.IsRatio ? "0.00" : "0.000", CultureInfo.InvariantCulture)
+            : "-");
+        text.AppendLine($"| {row.ClassName}: {row.Name} | {string.Join(" | ", cells)} |");
+    }
+
+    private void AddThroughput(StringBuilder text)
+    {
+        IReadOnlyList<Row> rows = Throughput();
+        if (rows.Count == 0)
         {
-            IEnumerable<RunResult> boots = _boots.GetValueOrDefault(engine) ?? [];
-            long[] taken = [.. boots.Where(b => b.Failure is null).Select(figure).Where(ns => ns > 0)];
-            return taken.Length == 0 ? null : taken.Min() / 1e9;
+            return;
         }
 
-        AddRow(text, label, null, Of("qemu"), Of("lhype"));
+        bool qemu = engines.Contains("qemu");
+        text.AppendLine();
+        text.AppendLine(qemu ? "| MB/s | QEMU TCG | Lhype | Lhype/QEMU |" : "| MB/s | Lhype |");
+        text.AppendLine(qemu ? "|---|---:|---:|---:|" : "|---|---:|");
+        foreach (Row row in rows)
+        {
+            string cells = qemu ? $"{row.Qemu:0} | {row.Lhype:0} | {row.Lhype / row.Qemu:0.00}" : $"{row.Lhype:0}";
+            text.AppendLine($"| {row.ClassName}: {row.Name} | {cells} |");
+        }
     }
-
-    private static void AddRow(
-        StringBuilder text, string label, double? native, double? qemu, double? lhype) =>
-        text.AppendLine(CultureInfo.InvariantCulture,
-            $"| {label} | {Seconds(native)} | {Seconds(qemu)} | {Seconds(lhype)} | {Ratio(qemu, native)} "
-            + $"| {Ratio(lhype, native)} | {Ratio(lhype, qemu)} |");
-
-    private string Mean(IEnumerable<string> names, string above, string below)
-    {
-        IEnumerable<double> ratios = names.Select(n => Best(above, n) / Best(below, n)).OfType<double>();
-        double[] logs = [.. ratios.Select(ratio => Math.Log(ratio))];
-        return logs.Length == 0 ? "" : $"**{Format(Math.Exp(logs.Average()))}**";
-    }
-
-    private static string Seconds(double? value) =>
-        value is { } v ? v.ToString("0.000", CultureInfo.InvariantCulture) : "-";
-
-    private static string Ratio(double? above, double? below) =>
-        above / below is { } ratio ? Format(ratio) : "-";
-
-    private static string Format(double ratio) => ratio.ToString("0.00", CultureInfo.InvariantCulture);
 
     private static JsonArray Numbers(IEnumerable<long> values) => [.. values.Select(v => (JsonNode)v)];
 }

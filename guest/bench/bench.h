@@ -12,6 +12,7 @@ struct benchmark {
     const char *class_name;
     const char *name;
     uint32_t (*run)(void); /* returns the checksum */
+    uint64_t bytes;        /* moved through a device; 0: the program is about CPU time */
 };
 
 /* Each ends with an entry whose name is null. */
@@ -21,6 +22,7 @@ extern const struct benchmark floating_sse2_benchmarks[];
 extern const struct benchmark floating_x87_benchmarks[];
 extern const struct benchmark memory_benchmarks[];
 extern const struct benchmark kernel_benchmarks[];
+extern const struct benchmark device_benchmarks[];
 
 /* Reproducible pseudo-random numbers (xorshift32). */
 static inline uint32_t bench_random(uint32_t *state)
@@ -43,7 +45,7 @@ static inline uint32_t bench_hash(uint32_t hash, const void *data, size_t length
 
 #define BENCH_HASH_START 2166136261u
 
-/* First argument that makes the program end at once with the status in its second: the target of fork-exec. */
+/* First argument that makes the program end at once with the status in its second: what fork-exec starts. */
 #define BENCH_EXIT "--exit"
 
 #endif

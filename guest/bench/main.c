@@ -1,9 +1,10 @@
 /* Runs the benchmarks and talks to the harness (bench/Lhype.Bench/GuestProcess.cs). Lines on standard output:
  *
- *   @ready                                  user space has been reached
- *   @begin CLASS NAME                       about to start
- *   @end CLASS NAME CHECKSUM NANOSECONDS    done; the program's own CPU time, children included
- *   @done                                   all done; as /init the machine is powered off next
+ *   @ready                                        user space has been reached
+ *   @begin CLASS NAME                             about to start
+ *   @end CLASS NAME CHECKSUM NANOSECONDS BYTES    done; the program's own CPU time, children included, and
+ *                                           what it moved through a device
+ *   @done                                         all done; as /init the machine is powered off next
  *
  * After each of the first three it waits for a line on standard input: the harness reads the emulator's CPU
  * time while the guest stands still, so neither console delays nor other load end up in the figures. */
@@ -25,7 +26,7 @@
 
 static const struct benchmark *const groups[] = {
     integer_benchmarks, structure_benchmarks, floating_sse2_benchmarks, floating_x87_benchmarks,
-    memory_benchmarks, kernel_benchmarks,
+    memory_benchmarks, kernel_benchmarks, device_benchmarks,
 };
 
 static void wait_for_harness(void)
@@ -53,11 +54,12 @@ static uint64_t cpu_time(void)
         + nanoseconds(&children.ru_stime);
 }
 
-/* True if the comma-separated list `wanted` names the class or the benchmark, or is null or "all". */
+/* True if the comma-separated list `wanted` names the class or the benchmark. Null and "all" mean all that need
+ * no device. */
 static int is_wanted(const char *wanted, const struct benchmark *b)
 {
     if (!wanted || !strcmp(wanted, "all"))
-        return 1;
+        return b->bytes == 0;
     for (const char *word = wanted; *word;) {
         size_t length = strcspn(word, ",");
         if ((strlen(b->name) == length && !memcmp(word, b->name, length))
@@ -113,7 +115,8 @@ int main(int argc, char **argv)
             uint64_t start = cpu_time();
             uint32_t checksum = b->run();
             uint64_t used = cpu_time() - start;
-            printf("@end %s %s %08x %llu\n", b->class_name, b->name, checksum, (unsigned long long)used);
+            printf("@end %s %s %08x %llu %llu\n", b->class_name, b->name, checksum,
+                (unsigned long long)used, (unsigned long long)b->bytes);
             wait_for_harness();
         }
     }

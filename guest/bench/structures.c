@@ -1,4 +1,4 @@
-/* Integer work on data structures and wide numbers: what servers, compilers and libraries spend their time on.
+/* Integer work on data structures and wide numbers: what servers, compilers and libraries spend time on.
  * Continues integer.c. */
 
 #include "bench.h"

@@ -58,6 +58,37 @@ public sealed class StockKernelTests
         Assert.Equal(0, guest.Wait());
     }
 
+    [Theory]
+    [InlineData("debian-i386")]
+    [InlineData("debian-i386-pae")]
+    public void A_profile_names_the_functions_of_a_stock_kernel(string image)
+    {
+        string file = Path.Combine(Path.GetTempPath(), $"lhype-profile-{Guid.NewGuid():N}");
+        try
+        {
+            using GuestSession guest = GuestSession.Start("run", image, "--profile", file);
+            guest.Expect(GuestSession.Prompt);
+            guest.Type("poweroff -f\r");
+            Assert.Equal(0, guest.Wait());
+
+            // Every boot goes through these, in this order and for long.
+            string folded = File.ReadAllText(file + ".folded");
+            Assert.Contains("start_kernel;", folded, StringComparison.Ordinal);
+            Assert.Contains("kernel_init_freeable;", folded, StringComparison.Ordinal);
+            Assert.DoesNotContain(folded.TrimEnd('\n').Split('\n'),
+                line => !long.TryParse(line.Split(' ')[^1], out long weight) || weight <= 0);
+            string text = File.ReadAllText(file);
+            Assert.Contains("kallsyms", text, StringComparison.Ordinal);
+            Assert.Contains("translated code, kernel mode", text, StringComparison.Ordinal);
+            Assert.Contains("sysenter", text, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(file);
+            File.Delete(file + ".folded");
+        }
+    }
+
     [Fact]
     public void Time_passes_in_the_guest_as_on_the_host()
     {

@@ -1,6 +1,6 @@
 // What `--profile` adds to the vCPU: turns a sample of its thread (a host address and the registers beside
-// it) into a place in the guest, as soon as emitted code has come back to C#. Called by TranslatorVcpu.RunFrom
-// after every run of emitted code; costs one null check there when there is no profile.
+// it) into a place in the guest, as soon as emitted code has come back to C#. Called by
+// TranslatorVcpu.RunFrom after every run of emitted code; costs one null check there without a profile.
 
 using System;
 using System.Collections.Generic;
@@ -83,8 +83,13 @@ internal sealed unsafe partial class TranslatorVcpu
         if (index < 0)
         {
             // A shared routine, or the guard of a jump between pages.
-            Activity shared = activity == Activity.Guest ? Activity.Shared : activity;
-            return new Place { Address = codePage & ~4095UL, PageOnly = true, Activity = shared, Detail = "" };
+            return new Place
+            {
+                Address = codePage & ~4095UL,
+                PageOnly = true,
+                Activity = activity == Activity.Guest ? Activity.Shared : activity,
+                Detail = "",
+            };
         }
 
         ref Block block = ref _cache.BlockAt(index);

@@ -27,12 +27,18 @@ internal static class Kallsyms
     private const int MaxNameBytes = 600;
     private const int MaxSymbols = 1 << 20;
 
+    /// <summary>Memory is the guest's: it could hold any number of token tables without names.</summary>
+    private const int MaxAttempts = 8;
+
+
     /// <summary>Finds the tables in <paramref name="image"/>; null if there are none.</summary>
     internal static SymbolTable? Find(ReadOnlySpan<byte> image)
     {
         // Digits stand for themselves in every kernel: the tokens '0' to '9' follow each other.
-        ReadOnlySpan<byte> digits = "0\u00001\u00002\u00003\u00004\u00005\u00006\u00007\u00008\u00009\u0000"u8;
-        for (int from = 0; from < image.Length;)
+        ReadOnlySpan<byte> digits =
+            "0\u00001\u00002\u00003\u00004\u00005\u00006\u00007\u00008\u00009\u0000"u8;
+        int attempts = 0;
+        for (int from = 0; from < image.Length && attempts < MaxAttempts;)
         {
             int found = image[from..].IndexOf(digits);
             if (found < 0)
@@ -40,7 +46,7 @@ internal static class Kallsyms
                 return null;
             }
 
-            if (FromDigits(image, from + found) is { } table)
+            if (FromDigits(image, from + found, ref attempts) is { } table)
             {
                 return table;
             }
@@ -51,7 +57,7 @@ internal static class Kallsyms
         return null;
     }
 
-    private static SymbolTable? FromDigits(ReadOnlySpan<byte> image, int zero)
+    private static SymbolTable? FromDigits(ReadOnlySpan<byte> image, int zero, ref int attempts)
     {
         // The rest of the token table, then its index, which says where the table starts.
         int at = zero;
@@ -78,6 +84,7 @@ internal static class Kallsyms
             return null;
         }
 
+        attempts++;
         int count = FindNames(image, tokens, out int names);
         if (count == 0)
         {
@@ -153,7 +160,8 @@ internal static class Kallsyms
 
     /// <summary>The names end at the markers; behind the last marker there are at most 256 of them. Their
     /// number stands before them.</summary>
-    private static int FindNames(ReadOnlySpan<byte> image, int markers, int groups, int exactly, out int names)
+    private static int FindNames(
+        ReadOnlySpan<byte> image, int markers, int groups, int exactly, out int names)
     {
         int last = (int)UInt32(image, markers + (4 * groups) - 4);
         int latest = Align(markers - last);

@@ -26,7 +26,7 @@ internal sealed class ProfileReport(
         Line(text, $"profile of {kernel}");
         Line(text, $"{_totalNs / 1e9:F3} s of CPU time of the virtual CPU's thread, {count:N0} samples");
         string names = symbols is null ? "no symbols were found for the kernel"
-            : string.Create(CultureInfo.InvariantCulture, $"{symbols.Count:N0} functions, from {symbols.Source}");
+            : FormattableString.Invariant($"{symbols.Count:N0} functions, from {symbols.Source}");
         Line(text, $"{names}");
         if (profile.LostNs != 0)
         {
@@ -48,7 +48,7 @@ internal sealed class ProfileReport(
         foreach (ProfileSample sample in profile.Samples)
         {
             StringBuilder stack = new(sample.User
-                ? string.Create(CultureInfo.InvariantCulture, $"user;cr3 {sample.AddressSpace:x8}")
+                ? FormattableString.Invariant($"user;cr3 {sample.AddressSpace:x8}")
                 : "kernel");
             foreach (ulong caller in sample.Callers.Reverse())
             {
@@ -143,10 +143,11 @@ internal sealed class ProfileReport(
     private void AddFunctions(StringBuilder text)
     {
         Heading(text, "functions (user code: pages)", "share    in guest code");
-        var groups = profile.Samples.GroupBy(sample => (Name: FunctionOf(sample), sample.User)).Select(group => (
-            group.Key,
-            Ns: group.Sum(sample => sample.CpuNs),
-            Emitted: group.Sum(sample => sample.Activity == Activity.Guest ? sample.CpuNs : 0)));
+        var groups = profile.Samples.GroupBy(sample => (Name: FunctionOf(sample), sample.User))
+            .Select(group => (
+                group.Key,
+                Ns: group.Sum(sample => sample.CpuNs),
+                Emitted: group.Sum(sample => sample.Activity == Activity.Guest ? sample.CpuNs : 0)));
         foreach (var group in groups.OrderByDescending(group => group.Ns).Take(Rows))
         {
             string name = (group.Key.User ? "user " : "kernel ") + group.Key.Name;
@@ -168,8 +169,8 @@ internal sealed class ProfileReport(
         {
             ulong start = group.Key.BlockStart;
             string symbol = group.Key.User ? "user" : NameOf(start, user: false, withOffset: true);
-            string range = string.Create(CultureInfo.InvariantCulture,
-                $"{start:x8}-{start + (ulong)group.Key.BlockBytes:x8} {symbol}");
+            ulong end = start + (ulong)group.Key.BlockBytes;
+            string range = FormattableString.Invariant($"{start:x8}-{end:x8} {symbol}");
             Row(text, range,
                 $"{Share(group.Ns)} {group.Count,8} {group.Key.BlockBytes,12} {group.Host,11}");
         }
@@ -181,7 +182,7 @@ internal sealed class ProfileReport(
         {
             // The page would name the function at its start, which need not be the one meant.
             return sample.Callers.Count == 0
-                ? string.Create(CultureInfo.InvariantCulture, $"{sample.Address:x8} (page)")
+                ? FormattableString.Invariant($"{sample.Address:x8} (page)")
                 : "(unknown)";
         }
 
@@ -192,12 +193,12 @@ internal sealed class ProfileReport(
     {
         if (!user && symbols is not null && symbols.TryFind(address, out string name, out ulong offset))
         {
-            return withOffset ? string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x}") : name;
+            return withOffset ? FormattableString.Invariant($"{name}+0x{offset:x}") : name;
         }
 
         return withOffset
-            ? string.Create(CultureInfo.InvariantCulture, $"{address:x8}")
-            : string.Create(CultureInfo.InvariantCulture, $"{address & ~4095UL:x8} (page)");
+            ? FormattableString.Invariant($"{address:x8}")
+            : FormattableString.Invariant($"{address & ~4095UL:x8} (page)");
     }
 
     private static ulong Place(ProfileSample sample) =>
@@ -220,7 +221,7 @@ internal sealed class ProfileReport(
     };
 
     private string Share(long ns) =>
-        string.Create(CultureInfo.InvariantCulture, $"{ns * 100 / _totalNs,6:F2} %");
+        FormattableString.Invariant($"{ns * 100 / _totalNs,6:F2} %");
 
     private static void Heading(StringBuilder text, string name, string columns) =>
         Line(text, $"\n{name,-58}{columns}");
