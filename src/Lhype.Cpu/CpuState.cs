@@ -170,7 +170,7 @@ public unsafe struct CpuState
     /// <summary>Entries of the code TLB; a power of two.</summary>
     public const int CodeTlbEntries = 512;
     /// <summary>Tables of the jump cache, one for each mode in use.</summary>
-    public const int JumpTables = 8;
+    public const int JumpTables = 16;
     /// <summary>Entries of each table, found by the low bits of the linear address; a power of
     /// two.</summary>
     public const int JumpTableEntries = 8192;

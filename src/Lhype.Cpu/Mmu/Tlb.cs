@@ -106,6 +106,14 @@ public sealed unsafe partial class LinearMemory
         ClearJumps(index);
     }
 
+    /// <summary>No table of the jump cache is in use any more.</summary>
+    internal void CloseJumpTables()
+    {
+        Undo(_localLog);
+        Undo(_globalLog);
+        _jumpTables = 0;
+    }
+
     /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
     /// <paramref name="linear"/>, whose page is in the code TLB, to host address
     /// <paramref name="host"/>.</summary>

@@ -79,7 +79,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// fault.</summary>
     private int FindSlowly(ulong linear, uint mode)
     {
-        if (!_translator.HasRoom || !_cache.HasRoom)
+        if (!_translator.HasRoom || !_cache.HasRoom || _jumps.Exhausted)
         {
             FlushTranslations();
         }
@@ -201,6 +201,7 @@ internal sealed unsafe partial class TranslatorVcpu
         _statistics.CacheFlushes++;
         _generation++;
         _cache.Clear();
+        _jumps.Clear();
         _translator.Clear();
     }
 }

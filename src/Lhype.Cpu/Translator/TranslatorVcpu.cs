@@ -14,8 +14,8 @@ namespace Lhype.Cpu.Translator;
 /// <summary>A vCPU that runs translated code on its thread.</summary>
 internal sealed unsafe partial class TranslatorVcpu : IVcpu
 {
-    /// <summary>Guest instructions between two looks at events: about 5-10 us of guest time.</summary>
-    private const int Budget = 16384;
+    /// <summary>Guest instructions between two looks at events: about 10 us of guest time.</summary>
+    private const int Budget = 49152;
 
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
