@@ -141,8 +141,23 @@ public unsafe struct CpuState
         internal const int BudgetStart = 0x358;
         internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
+        internal const int UserModeBits = 0x3A0;
+        internal const int SupervisorModeBits = 0x3A4;
+        internal const int FlushNeedsCSharp = 0x3A8;
+        internal const int WalkKind = 0x3AC;
+        internal const int GlobalBit = 0x3B0;
+        internal const int RamBase = 0x3B8;
+        internal const int RamLowSize = 0x3C0;
+        internal const int PageFlags = 0x3C8;
+        internal const int LocalLog = 0x3D0;
+        internal const int GlobalLog = 0x3D8;
+        internal const int TlbFlushes = 0x3E0;
+        internal const int TlbWalks = 0x3E8;
+        internal const int SystemThunks = 0x3F0;
         internal const int Xmm = 0x400;
+        internal const int LargeRegions = 0x500;
         internal const int Bounce = 0xA00;
+        internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
     }
@@ -151,7 +166,7 @@ public unsafe struct CpuState
     /// two.</summary>
     public const int TlbEntries = 2048;
     /// <summary>Entries of the code TLB; a power of two.</summary>
-    public const int CodeTlbEntries = 512;
+    public const int CodeTlbEntries = 2048;
     /// <summary>Size of the whole struct.</summary>
     public const int SizeBytes = Offset.CodeTlb + (CodeTlbEntries * 32);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
@@ -262,6 +277,36 @@ public unsafe struct CpuState
     /// <summary>Non-zero while the bus asserts INTR: STI and POPF then leave the block soon.</summary>
     [FieldOffset(Offset.InterruptWaiting)] internal uint InterruptWaiting;
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
+    /// <summary>Bits of <see cref="Cpu.ModeKey.Privilege"/> for code at CPL 3; emitted transitions between
+    /// rings put them into <see cref="ModeKey"/>.</summary>
+    [FieldOffset(Offset.UserModeBits)] internal uint UserModeBits;
+    /// <summary>The same for CPL 0.</summary>
+    [FieldOffset(Offset.SupervisorModeBits)] internal uint SupervisorModeBits;
+    /// <summary>Non-zero: something besides the TLBs depends on the guest's mappings, so that MOV to CR3 and
+    /// INVLPG must go through C#.</summary>
+    [FieldOffset(Offset.FlushNeedsCSharp)] internal uint FlushNeedsCSharp;
+    /// <summary>How emitted code may walk the guest's page tables (see <see cref="Mmu.WalkKind"/>).</summary>
+    [FieldOffset(Offset.WalkKind)] internal Mmu.WalkKind WalkKind;
+    /// <summary>The G bit of paging entries if CR4.PGE is set, otherwise 0.</summary>
+    [FieldOffset(Offset.GlobalBit)] internal uint GlobalBit;
+    /// <summary>Host address of guest-physical address 0.</summary>
+    [FieldOffset(Offset.RamBase)] internal ulong RamBase;
+    /// <summary>RAM below the PCI hole, in bytes.</summary>
+    [FieldOffset(Offset.RamLowSize)] internal ulong RamLowSize;
+    /// <summary>Host address of one byte for each RAM page (see <see cref="Mmu.PageFlag"/>).</summary>
+    [FieldOffset(Offset.PageFlags)] internal ulong PageFlags;
+    /// <summary>Host address of the log of non-global TLB entries (see Mmu.TlbLog).</summary>
+    [FieldOffset(Offset.LocalLog)] internal ulong LocalLog;
+    /// <summary>Host address of the log of global TLB entries.</summary>
+    [FieldOffset(Offset.GlobalLog)] internal ulong GlobalLog;
+    /// <summary>TLB flushes, complete or non-global.</summary>
+    [FieldOffset(Offset.TlbFlushes)] internal ulong TlbFlushes;
+    /// <summary>TLB misses that emitted code handled.</summary>
+    [FieldOffset(Offset.TlbWalks)] internal ulong TlbWalks;
+    /// <summary>System instructions that emitted code executed.</summary>
+    [FieldOffset(Offset.SystemThunks)] internal ulong SystemThunks;
+    /// <summary>One bit for each 2 MiB of linear memory that holds pieces of large pages.</summary>
+    [FieldOffset(Offset.LargeRegions)] internal fixed ulong LargeRegions[2048 / 64];
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
@@ -280,6 +325,11 @@ public unsafe struct CpuState
     /// <summary>Byte offset of one of the four data TLBs.</summary>
     internal static int DataTlbOffset(bool user, bool write) =>
         Offset.Tlb + (((user ? 2 : 0) + (write ? 1 : 0)) * TlbEntries * 16);
+
+    /// <summary>The index of the code TLB entry for the page of <paramref name="linear"/> in
+    /// <paramref name="mode"/>.</summary>
+    internal static int CodeSlot(ulong linear, uint mode) =>
+        (int)(((linear >> 12) ^ (mode & Lhype.Cpu.ModeKey.Slot)) & (CodeTlbEntries - 1));
 
     /// <summary>The code TLB.</summary>
     internal static CodeTlbEntry* CodeTlb(CpuState* state) =>

@@ -31,6 +31,13 @@ public static class ModeKey
     public const uint SingleStep = 1 << 8;
     /// <summary>Reserved for 64-bit code.</summary>
     public const uint Long = 1 << 9;
+    /// <summary>The bits that depend on the privilege level alone. Code that changes rings in emitted code
+    /// replaces them by CpuState.UserModeBits or SupervisorModeBits.</summary>
+    public const uint Privilege = User | TrapFlags;
+    /// <summary>The bits in which modes that run the same page often differ (kernel entry code runs with
+    /// the program's FS and with its own): they select the slot of the code TLB together with the
+    /// page.</summary>
+    public const uint Slot = FsOpen | GsOpen | TrapX87;
     /// <summary>All bits in use.</summary>
     public const uint Mask = 0xFFF;
 }

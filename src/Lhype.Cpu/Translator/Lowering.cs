@@ -30,6 +30,11 @@ internal sealed unsafe partial class Translator
         }
 
         NoteInstruction();
+        if (InstructionClasses.IsEmittedSystem(instruction, _mode))
+        {
+            return LowerSystem(instruction);
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Jmp:
@@ -182,6 +187,7 @@ internal sealed unsafe partial class Translator
             Instruction = instruction,
             GuestOffset = _offsets[_current],
             Index = _current,
+            ChangesMode = !InstructionClasses.KeepsMode(instruction),
         };
         return _trapCount++;
     }

@@ -27,6 +27,8 @@ internal struct TrapSite
     internal int Index;
     /// <summary>Offset of the host code that follows, or 0 if the block ends here.</summary>
     internal int Continuation;
+    /// <summary>The instruction may change what the translation mode depends on.</summary>
+    internal bool ChangesMode;
 }
 
 /// <summary>The translator of one vCPU.</summary>
@@ -219,7 +221,8 @@ internal sealed unsafe partial class Translator
         {
             ref readonly Instruction instruction = ref _instructions[i];
             InstructionKind kind = _classes.KindOf(instruction, _mode);
-            if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti)
+            if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti
+                || InstructionClasses.IsEmittedSystem(instruction, _mode))
             {
                 live = All;
             }

@@ -50,7 +50,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _code = new CodeMemory(codeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
-        _thunks = new Thunks(_emitter, _code, _native,
+        _thunks = new Thunks(_emitter, _code, _native, model,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
         _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model, blockLimit);
@@ -79,6 +79,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             statistics.InstructionsTranslated = _translator.InstructionsTranslated;
             statistics.HostBytes = _translator.HostBytes;
             statistics.TlbMisses = _memory.Misses;
+            statistics.TlbWalks = _state->TlbWalks;
+            statistics.SystemThunks = _state->SystemThunks;
             statistics.TlbFlushes = _memory.Flushes;
             statistics.BlocksInvalidated = _cache.Invalidated;
             statistics.BouncedAccesses = _memory.Bounced;
@@ -101,6 +103,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     public void StateChanged()
     {
         _modeDirty = true;
+        _processor.DropDescriptors();
         _memory.FlushAll();
     }
 
@@ -274,6 +277,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         while (true)
         {
             _enter(_state, code);
+            if ((mode & ModeKey.SingleStep) == 0)
+            {
+                // Emitted code changes rings and segments by itself.
+                mode = _state->ModeKey;
+            }
+
             _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
             _state->BudgetStart = _state->Counter;
             switch ((ExitReason)_state->ExitReason)
@@ -299,7 +308,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
                     break;
                 case ExitReason.Trap:
-                    code = ExecuteTrap(mode, trapFlag, out bool alive);
+                    code = ExecuteTrap(trapFlag, out bool alive);
                     if (code == null)
                     {
                         return alive;
@@ -343,7 +352,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
     /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the
     /// loop.</summary>
-    private byte* ExecuteTrap(uint mode, bool trapFlag, out bool alive)
+    private byte* ExecuteTrap(bool trapFlag, out bool alive)
     {
         _statistics.TrapExits++;
         alive = true;
@@ -354,13 +363,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         ulong next = _state->Rip + (ulong)site.Instruction.Length;
         int remaining = block.Instructions - site.Index - 1;
         int generation = _generation;
-        _modeDirty = true;
+        _modeDirty |= site.ChangesMode;
         Outcome outcome = _processor.Execute(site.Instruction);
-        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next && CurrentMode() == mode
+        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next
+            && CurrentMode() == block.Page.ModeKey
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
-            && Volatile.Read(ref _state->EventPending) == 0)
+            && Volatile.Read(ref _state->EventPending) == 0 && !InterruptDeliverable())
         {
-            UpdateInterruptWaiting();
             return _code.Executable + site.Continuation;
         }
 
@@ -368,8 +377,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         switch (outcome)
         {
             case Outcome.Fault:
-                _statistics.Faults++;
-                alive = _processor.DeliverException();
+                alive = Deliver();
                 break;
             case Outcome.Halt:
                 _state->Halted = 1;
@@ -394,13 +402,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// taken.</summary>
     private void UpdateInterruptWaiting()
     {
-        bool requested = _bus.InterruptRequested;
-        _state->InterruptWaiting = requested ? 1u : 0;
-        if (requested && _state->InterruptFlag != 0)
+        if (InterruptDeliverable())
         {
             _state->BudgetStart -= _state->Counter;
             _state->Counter = 0;
         }
+    }
+
+    /// <summary>Notes whether an interrupt is waiting. True if EFLAGS.IF lets it in.</summary>
+    private bool InterruptDeliverable()
+    {
+        bool requested = _bus.InterruptRequested;
+        _state->InterruptWaiting = requested ? 1u : 0;
+        return requested && _state->InterruptFlag != 0;
     }
 
     private void SetLinearRip(ulong linear) =>
