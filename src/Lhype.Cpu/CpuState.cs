@@ -130,6 +130,7 @@ public unsafe struct CpuState
         internal const int Mxcsr = 0x310;
         internal const int HostMxcsr = 0x314;
         internal const int HostTrap = 0x318;
+        internal const int HostError = 0x31C;
         internal const int HostFaultAddress = 0x320;
         internal const int Temp0 = 0x328;
         internal const int Temp1 = 0x330;
@@ -143,9 +144,10 @@ public unsafe struct CpuState
         internal const int ScratchGpr = 0x360;
         internal const int UserModeBits = 0x3A0;
         internal const int SupervisorModeBits = 0x3A4;
-        internal const int FlushNeedsCSharp = 0x3A8;
+        internal const int WindowActive = 0x3A8;
         internal const int WalkKind = 0x3AC;
         internal const int GlobalBit = 0x3B0;
+        internal const int UserPolls = 0x3B4;
         internal const int RamBase = 0x3B8;
         internal const int RamLowSize = 0x3C0;
         internal const int PageFlags = 0x3C8;
@@ -154,6 +156,7 @@ public unsafe struct CpuState
         internal const int TlbFlushes = 0x3E0;
         internal const int TlbWalks = 0x3E8;
         internal const int SystemThunks = 0x3F0;
+        internal const int WindowBase = 0x3F8;
         internal const int Xmm = 0x400;
         internal const int LargeRegions = 0x500;
         internal const int Bounce = 0xA00;
@@ -264,6 +267,7 @@ public unsafe struct CpuState
     [FieldOffset(Offset.Mxcsr)] public uint Mxcsr;
     [FieldOffset(Offset.HostMxcsr)] internal uint HostMxcsr;
     [FieldOffset(Offset.HostTrap)] internal uint HostTrap;
+    [FieldOffset(Offset.HostError)] internal uint HostError;
     [FieldOffset(Offset.HostFaultAddress)] internal ulong HostFaultAddress;
     [FieldOffset(Offset.Temp0)] internal ulong Temp0;
     [FieldOffset(Offset.Temp1)] internal ulong Temp1;
@@ -282,9 +286,11 @@ public unsafe struct CpuState
     [FieldOffset(Offset.UserModeBits)] internal uint UserModeBits;
     /// <summary>The same for CPL 0.</summary>
     [FieldOffset(Offset.SupervisorModeBits)] internal uint SupervisorModeBits;
-    /// <summary>Non-zero: something besides the TLBs depends on the guest's mappings, so that MOV to CR3 and
-    /// INVLPG must go through C#.</summary>
-    [FieldOffset(Offset.FlushNeedsCSharp)] internal uint FlushNeedsCSharp;
+    /// <summary>Non-zero while user code runs in the window (see <c>UserWindow</c>): MOV to CR3 and INVLPG
+    /// must then go through C#.</summary>
+    [FieldOffset(Offset.WindowActive)] internal uint WindowActive;
+    /// <summary>Budgets of user instructions since the last flush (see <c>UserWindow</c>).</summary>
+    [FieldOffset(Offset.UserPolls)] internal int UserPolls;
     /// <summary>How emitted code may walk the guest's page tables (see <see cref="Mmu.WalkKind"/>).</summary>
     [FieldOffset(Offset.WalkKind)] internal Mmu.WalkKind WalkKind;
     /// <summary>The G bit of paging entries if CR4.PGE is set, otherwise 0.</summary>
@@ -307,6 +313,8 @@ public unsafe struct CpuState
     [FieldOffset(Offset.SystemThunks)] internal ulong SystemThunks;
     /// <summary>One bit for each 2 MiB of linear memory that holds pieces of large pages.</summary>
     [FieldOffset(Offset.LargeRegions)] internal fixed ulong LargeRegions[2048 / 64];
+    /// <summary>Host address of linear address 0 in the user window, 4 GiB aligned.</summary>
+    [FieldOffset(Offset.WindowBase)] internal ulong WindowBase;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

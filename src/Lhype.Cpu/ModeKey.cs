@@ -31,9 +31,12 @@ public static class ModeKey
     public const uint SingleStep = 1 << 8;
     /// <summary>Reserved for 64-bit code.</summary>
     public const uint Long = 1 << 9;
+    /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
+    /// TLBs.</summary>
+    public const uint Window = 1 << 10;
     /// <summary>The bits that depend on the privilege level alone. Code that changes rings in emitted code
     /// replaces them by CpuState.UserModeBits or SupervisorModeBits.</summary>
-    public const uint Privilege = User | TrapFlags;
+    public const uint Privilege = User | TrapFlags | Window;
     /// <summary>The bits in which modes that run the same page often differ (kernel entry code runs with
     /// the program's FS and with its own): they select the slot of the code TLB together with the
     /// page.</summary>

@@ -130,7 +130,7 @@ public sealed unsafe partial class Processor
         uint key = _state->Cpl switch
         {
             0 => _state->SupervisorModeBits,
-            3 => _state->UserModeBits,
+            3 => _state->UserModeBits & ~ModeKey.Window,
             _ => ModeKey.TrapFlags,
         };
 
@@ -169,6 +169,12 @@ public sealed unsafe partial class Processor
         if ((_state->SystemFlags & EflagsBits.Trap) != 0 || HasCodeBreakpoints || HasDataBreakpoints)
         {
             key |= ModeKey.SingleStep;
+        }
+
+        const uint windowed = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
+        if ((key & windowed) == windowed)
+        {
+            key |= _state->UserModeBits & ModeKey.Window;
         }
 
         return key;

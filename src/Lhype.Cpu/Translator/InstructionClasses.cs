@@ -165,7 +165,7 @@ internal sealed class InstructionClasses
                 return ring0 && instruction.Code == Code.Sysexitd;
             case Mnemonic.Pop:
                 return instruction.Op0Kind == OpKind.Register && IsThreadOrData(instruction.Op0Register)
-                    && IsStack32(instruction);
+                    && IsStack32(instruction) && (mode & ModeKey.Window) == 0;
             case Mnemonic.Mov:
                 break;
             default:
@@ -174,7 +174,7 @@ internal sealed class InstructionClasses
 
         Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register : Register.None;
         Register source = instruction.Op1Kind == OpKind.Register ? instruction.Op1Register : Register.None;
-        return IsThreadOrData(target)
+        return (IsThreadOrData(target) && (source != Register.None || (mode & ModeKey.Window) == 0))
             || (ring0 && (target is Register.CR0 or Register.CR3
                 || source is Register.CR0 or Register.CR2 or Register.CR3));
     }
@@ -285,6 +285,12 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
+        if ((mode & ModeKey.Window) != 0)
+        {
+            return (mode & ModeKey.SingleStep) == 0
+                && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);
+        }
+
         return open && (mode & ModeKey.SingleStep) == 0
             && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
             or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;

@@ -274,6 +274,7 @@ internal sealed unsafe partial class Thunks
         _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Pae);
         _emitter.Jump(Condition.NotEqual, _declineJumped);
         _emitter.Store(Host.Address, Host.State, Offset.Cr3, wide: true);
+        _emitter.StoreImmediate(Host.State, Offset.UserPolls, 0);
         _emitter.Load(Host.Rsi, Host.State, Offset.LocalLog, wide: true);
         _emitter.Load(Host.Rcx, Host.Rsi, 0);
         _emitter.OpRegister(0x85, Host.Rcx, Host.Rcx);
@@ -300,7 +301,7 @@ internal sealed unsafe partial class Thunks
 
     private void EmitDeclineFlush()
     {
-        _emitter.CompareMemory(Host.State, Offset.FlushNeedsCSharp, 0);
+        _emitter.CompareMemory(Host.State, Offset.WindowActive, 0);
         _emitter.Jump(Condition.NotEqual, _declineJumped);
     }
 

@@ -29,6 +29,8 @@ internal struct TrapSite
     internal int Continuation;
     /// <summary>The instruction may change what the translation mode depends on.</summary>
     internal bool ChangesMode;
+    /// <summary>The instruction is not for C# but for a block of its own outside the window.</summary>
+    internal bool StepsOut;
 }
 
 /// <summary>The translator of one vCPU.</summary>
@@ -246,6 +248,12 @@ internal sealed unsafe partial class Translator
     private static RflagsBits FlagsReplaced(in Instruction instruction)
     {
         RflagsBits replaced = instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet;
+        if (instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix))
+        {
+            // No iteration, no flags.
+            return RflagsBits.None;
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.And or Mnemonic.Or or Mnemonic.Xor or Mnemonic.Test:
