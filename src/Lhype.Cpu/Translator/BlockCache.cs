@@ -28,13 +28,21 @@ internal sealed unsafe class CodePage
     internal int* Table { get; }
     /// <summary>Stamps of the linear pages this has been mapped at (see CodeTlbEntry.Stamp).</summary>
     internal Dictionary<ulong, uint> Stamps { get; } = [];
+    /// <summary>The linear page seen last and its stamp (0: none yet).</summary>
+    internal ulong LastLinear { get; set; }
+    internal uint LastStamp { get; set; }
 }
 
-/// <summary>What is known of one block. Offsets are into code memory.</summary>
+/// <summary>What is known of one block. Offsets are into code memory. A block has three entries, one behind
+/// the other: for indirect jumps, which checks that the jump means this block (see <see cref="JumpCache"/>);
+/// for jumps that may close a loop, which looks at the budget; and for forward jumps inside the page, of
+/// which no loop can be made.</summary>
 internal struct Block
 {
     internal CodePage Page;
     internal int Start;
+    internal int CheckedEntry;
+    internal int ForwardEntry;
     internal int End;
     /// <summary>Offset of the first guest byte in the page.</summary>
     internal int GuestOffset;
@@ -45,7 +53,6 @@ internal struct Block
     internal ulong SecondGpa;
     internal int FirstMap;
     internal int MapCount;
-    internal int Instructions;
     /// <summary>Head of the list of links that jump here, or -1.</summary>
     internal int IncomingLinks;
     /// <summary>True if the block may read flags it has not set.</summary>
@@ -66,6 +73,8 @@ internal struct Link
     internal int Stub;
     /// <summary>Target minus the linear address of the block's page.</summary>
     internal int TargetOffset;
+    /// <summary>The target lies behind the jump in the same page.</summary>
+    internal bool Forward;
     /// <summary>Next link into the same target block, or -1.</summary>
     internal int NextIncoming;
     /// <summary>Times it was linked again after a mismatch; a link that keeps changing stays a
@@ -80,6 +89,8 @@ internal struct MapEntry
     internal ushort GuestOffset;
     /// <summary>Index of the instruction in its block.</summary>
     internal byte Index;
+    /// <summary>Instructions from this one on that the budget has been charged for already.</summary>
+    internal byte Charged;
     /// <summary>True if the guest's flags are parked in r11 while this code runs.</summary>
     internal bool FlagsParked;
 }
@@ -97,6 +108,9 @@ internal sealed unsafe class BlockCache : ICodeWatcher
 
     private readonly LinearMemory _memory;
     private readonly Emitter _emitter;
+    /// <summary>The pages found last, by the low bits of page number and mode, in front of
+    /// <see cref="_pages"/>.</summary>
+    private readonly CodePage?[] _recent = new CodePage?[1024];
     private readonly Dictionary<ulong, CodePage> _pages = [];
     private readonly Dictionary<ulong, PageBlocks> _byGpa = [];
     private Block[] _blocks = new Block[16384];
@@ -134,6 +148,12 @@ internal sealed unsafe class BlockCache : ICodeWatcher
 
     internal CodePage PageFor(ulong gpa, uint modeKey)
     {
+        ref CodePage? recent = ref _recent[(int)((gpa >> 12) ^ modeKey) & 1023];
+        if (recent != null && recent.Gpa == gpa && recent.ModeKey == modeKey)
+        {
+            return recent;
+        }
+
         ulong key = gpa | modeKey;
         if (!_pages.TryGetValue(key, out CodePage? page))
         {
@@ -141,12 +161,18 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             _pages.Add(key, page);
         }
 
+        recent = page;
         return page;
     }
 
     /// <summary>The number that stands for "this code page seen at this linear page in its mode".</summary>
     internal uint StampFor(CodePage page, ulong linearPage)
     {
+        if (page.LastLinear == linearPage && page.LastStamp != 0)
+        {
+            return page.LastStamp;
+        }
+
         if (!page.Stamps.TryGetValue(linearPage, out uint stamp))
         {
             if (page.Stamps.Count == MaxStamps)
@@ -158,10 +184,13 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             page.Stamps.Add(linearPage, stamp);
         }
 
+        page.LastLinear = linearPage;
+        page.LastStamp = stamp;
+
         return stamp;
     }
 
-    internal int AddLink(int patch, int stub, int targetOffset)
+    internal int AddLink(int patch, int stub, int targetOffset, bool forward)
     {
         if (LinkCount == _links.Length)
         {
@@ -169,11 +198,18 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _links[LinkCount] =
-            new Link { Patch = patch, Stub = stub, TargetOffset = targetOffset, NextIncoming = -1 };
+            new Link
+            {
+                Patch = patch,
+                Stub = stub,
+                TargetOffset = targetOffset,
+                Forward = forward,
+                NextIncoming = -1,
+            };
         return LinkCount++;
     }
 
-    internal void AddMap(int hostOffset, int guestOffset, int index, bool flagsParked)
+    internal void AddMap(int hostOffset, int guestOffset, int index, int charged, bool flagsParked)
     {
         if (MapCount == _maps.Length)
         {
@@ -185,6 +221,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             HostOffset = hostOffset,
             GuestOffset = (ushort)guestOffset,
             Index = (byte)index,
+            Charged = (byte)charged,
             FlagsParked = flagsParked,
         };
     }
@@ -208,7 +245,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         added.NextInSecondPage = block.SecondGpa == ulong.MaxValue
             ? -1
             : Watch(block.SecondGpa, 0, block.GuestLength - inFirst, index);
-        block.Page.Table[block.GuestOffset] = block.Start;
+        block.Page.Table[block.GuestOffset] = block.CheckedEntry;
         return index;
     }
 
@@ -349,10 +386,13 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         ref Block block = ref _blocks[index];
         block.Valid = false;
         Invalidated++;
-        if (block.Page.Table[block.GuestOffset] == block.Start)
+        if (block.Page.Table[block.GuestOffset] == block.CheckedEntry)
         {
             block.Page.Table[block.GuestOffset] = 0;
         }
+
+        // Jump cache entries may still lead here: offset 0 of code memory is the miss.
+        _emitter.OverwriteWithJump(block.Start, target: 0);
 
         for (int link = block.IncomingLinks; link >= 0;)
         {
@@ -381,6 +421,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _pages.Clear();
+        Array.Clear(_recent);
         _nextStamp = 1;
         Array.Clear(_blocks, 0, BlockCount);
         BlockCount = 0;

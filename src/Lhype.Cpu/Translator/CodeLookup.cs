@@ -11,7 +11,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// the fetch faults, and the fault is recorded.</summary>
     private byte* Find(ulong linear, uint mode)
     {
-        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linear, mode);
         int offset = entry->Tag == ((linear & ~4095UL) | mode) ? ((int*)entry->Table)[linear & 4095] : 0;
         if (offset == 0)
         {
@@ -24,6 +24,21 @@ internal sealed unsafe partial class TranslatorVcpu
 
         _state->CodePageBase = linear & ~4095UL;
         return _code.Executable + offset;
+    }
+
+    /// <summary>As <see cref="Find"/>, for an indirect jump in emitted code: the next one will find its
+    /// way.</summary>
+    private byte* FindForJump(uint mode)
+    {
+        ulong linear = LinearRip;
+        byte* code = Find(linear, mode);
+        if (code != null)
+        {
+            ref Block block = ref _cache.BlockAt(_cache.FindByHost((int)(code - _code.Executable)));
+            _jumps.Fill(mode, linear, (ulong)(_code.Executable + block.Start));
+        }
+
+        return code;
     }
 
     /// <summary>As <see cref="Find"/> outside flat mode, where every fetch is checked against the limit of
@@ -64,7 +79,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// fault.</summary>
     private int FindSlowly(ulong linear, uint mode)
     {
-        if (!_translator.HasRoom || !_cache.HasRoom)
+        if (!_translator.HasRoom || !_cache.HasRoom || _jumps.Exhausted)
         {
             FlushTranslations();
         }
@@ -146,12 +161,12 @@ internal sealed unsafe partial class TranslatorVcpu
 
         if (link.TargetOffset is >= 0 and < 4096)
         {
-            _emitter.Patch(link.Patch, target);
+            _emitter.Patch(link.Patch, link.Forward ? _cache.BlockAt(block).ForwardEntry : target);
         }
         else
         {
             ulong toLinear = _state->CodePageBase;
-            uint stamp = CpuState.CodeTlb(_state)[(toLinear >> 12) & (CpuState.CodeTlbEntries - 1)].Stamp;
+            uint stamp = CpuState.CodeTlb(_state)[CpuState.CodeSlot(toLinear, mode)].Stamp;
             int guard =
                 _translator.EmitPageGuard(mode, fromLinear, toLinear, link.TargetOffset, stamp, target,
                 _cache.BlockAt(block).FlagsLiveIn);
@@ -189,6 +204,7 @@ internal sealed unsafe partial class TranslatorVcpu
         _statistics.CacheFlushes++;
         _generation++;
         _cache.Clear();
+        _jumps.Clear();
         _translator.Clear();
     }
 }

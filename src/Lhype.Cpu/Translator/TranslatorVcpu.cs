@@ -14,8 +14,8 @@ namespace Lhype.Cpu.Translator;
 /// <summary>A vCPU that runs translated code on its thread.</summary>
 internal sealed unsafe partial class TranslatorVcpu : IVcpu
 {
-    /// <summary>Guest instructions between two looks at events: about 5-10 us of guest time.</summary>
-    private const int Budget = 16384;
+    /// <summary>Guest instructions between two looks at events: about 10 us of guest time.</summary>
+    private const int Budget = 49152;
 
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
@@ -26,6 +26,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private readonly BlockCache _cache;
     private readonly Thunks _thunks;
     private readonly Translator _translator;
+    private readonly JumpCache _jumps;
     private readonly Processor _processor;
     private readonly NativeRoutines _native = new();
     private readonly IDisposable _faultRange;
@@ -51,11 +52,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
-        _thunks = new Thunks(_emitter, _code, _native,
+        _thunks = new Thunks(_emitter, _code, _native, model,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
-        _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model,
+        _jumps = new JumpCache(_state, _memory);
+        _translator = new Translator(_emitter, _thunks, _cache, _memory, _jumps, ram, model,
             options.MaxBlockInstructions);
+        _state->JumpMiss = (ulong)_code.Executable;
         _processor = new Processor(_state, _memory, ram, bus, _native, model);
         _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + _thunks.Enter);
         _codeEnd = _thunks.End;
@@ -81,6 +84,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             statistics.InstructionsTranslated = _translator.InstructionsTranslated;
             statistics.HostBytes = _translator.HostBytes;
             statistics.TlbMisses = _memory.Misses;
+            statistics.TlbWalks = _state->TlbWalks;
+            statistics.SystemThunks = _state->SystemThunks;
             statistics.TlbFlushes = _memory.Flushes;
             statistics.BlocksInvalidated = _cache.Invalidated;
             statistics.BouncedAccesses = _memory.Bounced;
@@ -103,6 +108,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     public void StateChanged()
     {
         _modeDirty = true;
+        _processor.DropDescriptors();
         _memory.FlushAll();
     }
 
@@ -207,7 +213,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 }
             }
 
-            if (_stepOut)
+            bool steppingOut = _stepOut;
+            if (steppingOut)
             {
                 _stepOut = false;
                 mode = (mode & ~ModeKey.Window) | ModeKey.SingleStep;
@@ -223,11 +230,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 return VcpuExit.Shutdown;
             }
 
-            // The instruction in the shadow has not run: its block only polled, which may have brought an
-            // interrupt.
-            if (shadow && _state->ExitReason == (uint)ExitReason.Poll && _state->Rip == start)
+            // Nothing has run: the block only polled, which may have brought an interrupt, or found another
+            // second page. What was meant for its first instruction still is.
+            if (_state->Rip == start
+                && (ExitReason)_state->ExitReason is ExitReason.Poll or ExitReason.CrossPage)
             {
-                _state->InterruptShadow = 1;
+                _state->InterruptShadow = shadow ? 1u : _state->InterruptShadow;
+                _stepOut |= steppingOut;
             }
         }
     }
@@ -306,6 +315,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         while (true)
         {
             _enter(_state, code);
+            if ((mode & ModeKey.SingleStep) == 0)
+            {
+                // Emitted code changes rings and segments by itself.
+                mode = _state->ModeKey;
+            }
+
             _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
             _state->BudgetStart = _state->Counter;
             if (_profile != null && _sampler!.HasSample)
@@ -318,7 +333,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 case ExitReason.Indirect:
                     _statistics.IndirectExits++;
                     SetLinearRip(_state->Rip);
-                    return Completed(trapFlag);
+                    if ((mode & (ModeKey.SingleStep | ModeKey.Flat)) != ModeKey.Flat
+                        || Volatile.Read(ref _state->EventPending) != 0)
+                    {
+                        return Completed(trapFlag);
+                    }
+
+                    code = FindForJump(mode);
+                    if (code == null)
+                    {
+                        return Deliver();
+                    }
+
+                    break;
                 case ExitReason.Poll:
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
@@ -337,7 +364,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
                     break;
                 case ExitReason.Trap:
-                    code = ExecuteTrap(mode, trapFlag, out bool alive);
+                    code = ExecuteTrap(trapFlag, out bool alive);
                     if (code == null)
                     {
                         return alive;
@@ -397,7 +424,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
     /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the
     /// loop.</summary>
-    private byte* ExecuteTrap(uint mode, bool trapFlag, out bool alive)
+    private byte* ExecuteTrap(bool trapFlag, out bool alive)
     {
         _statistics.TrapExits++;
         alive = true;
@@ -406,7 +433,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         ulong linear = _memory.Wrap(_state->CodePageBase + (ulong)site.GuestOffset);
         SetLinearRip(linear);
         ulong next = _state->Rip + (ulong)site.Instruction.Length;
-        int remaining = block.Instructions - site.Index - 1;
+        int remaining = site.Charged;
         if (site.StepsOut)
         {
             _state->InstructionCount -= (ulong)(remaining + 1);
@@ -415,14 +442,14 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         }
 
         int generation = _generation;
-        _modeDirty = true;
+        _modeDirty |= site.ChangesMode;
         _profile?.CountTrap(linear, site.Instruction.Mnemonic);
         Outcome outcome = _processor.Execute(site.Instruction);
-        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next && CurrentMode() == mode
+        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next
+            && CurrentMode() == block.Page.ModeKey
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
-            && Volatile.Read(ref _state->EventPending) == 0)
+            && Volatile.Read(ref _state->EventPending) == 0 && !InterruptDeliverable())
         {
-            UpdateInterruptWaiting();
             return _code.Executable + site.Continuation;
         }
 
@@ -455,13 +482,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// taken.</summary>
     private void UpdateInterruptWaiting()
     {
+        if (InterruptDeliverable())
+        {
+            _state->BudgetStart -= _state->Counter + 1;
+            _state->Counter = -1;
+        }
+    }
+
+    /// <summary>Notes whether an interrupt is waiting. True if EFLAGS.IF lets it in.</summary>
+    private bool InterruptDeliverable()
+    {
         bool requested = _bus.InterruptRequested;
         _state->InterruptWaiting = requested ? 1u : 0;
-        if (requested && _state->InterruptFlag != 0)
-        {
-            _state->BudgetStart -= _state->Counter;
-            _state->Counter = 0;
-        }
+        return requested && _state->InterruptFlag != 0;
     }
 
     private void SetLinearRip(ulong linear) =>
@@ -475,7 +508,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         ref Block block = ref BlockOfFault(offset);
         MapEntry entry = _cache.FindInstruction(block, offset);
         SetLinearRip(_state->CodePageBase + entry.GuestOffset);
-        _state->InstructionCount -= (ulong)(block.Instructions - entry.Index);
+        _state->InstructionCount -= entry.Charged;
         return entry;
     }
 

@@ -102,7 +102,7 @@ internal sealed class ProfileReport(
             ("indirect jump not found", statistics.IndirectExits),
             ("jump linked", statistics.LinkExits),
             ("look at timers and events", statistics.PollExits),
-            ("memory operand: TLB miss", statistics.TlbMisses),
+            ("memory operand: TLB miss for C#", statistics.TlbMisses),
             ("memory operand: MMIO, page-crossing or watched page", statistics.BouncedAccesses),
             ("exception delivered", statistics.Faults),
             ("interrupt delivered", statistics.Interrupts),
@@ -116,6 +116,8 @@ internal sealed class ProfileReport(
             Row(text, name, $"{count,15:N0}");
         }
 
+        Row(text, "TLB misses handled in emitted code", $"{statistics.TlbWalks,15:N0}");
+        Row(text, "system instructions executed in emitted code", $"{statistics.SystemThunks,15:N0}");
         Row(text, "guest instructions in all", $"{statistics.Instructions,15:N0}");
         Row(text, "time for translation, s", $"{statistics.TranslationNs / 1e9,15:F3}");
     }
