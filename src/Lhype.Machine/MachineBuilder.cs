@@ -26,16 +26,16 @@ public static class MachineBuilder
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
 
-    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
-    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port
-    /// prints. Throws LhypeException; nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
+    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="serial"/> at its
+    /// serial port and, if it has a virtio console, <paramref name="console"/> at that. Throws LhypeException;
+    /// nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole serial, GuestConsole? console = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, console, serial, owned);
+            return Assemble(config, serial, console, owned);
         }
         catch
         {
@@ -53,7 +53,7 @@ public static class MachineBuilder
     public static string CommandLineFor(MachineConfig config, KernelKind kind)
     {
         List<string> extra = [];
-        if (config.Console == MachineConfig.Stdio)
+        if (config.HasVirtioConsole)
         {
             extra.Add("console=hvc0");
         }
@@ -88,10 +88,9 @@ public static class MachineBuilder
             throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
         }
 
-        if (config.Console == MachineConfig.Socket)
+        if (config.Console is not (MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
         {
-            throw new LhypeException(
-                "--console socket: this version has no control socket; use --console stdio.");
+            throw new LhypeException($"--console {config.Console}: it is one of stdio, socket, none.");
         }
 
         foreach (NetworkConfig network in config.Networks)
@@ -121,7 +120,7 @@ public static class MachineBuilder
     }
 
     private static BuiltMachine Assemble(
-        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
+        MachineConfig config, GuestConsole serial, GuestConsole? console, List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -154,7 +153,7 @@ public static class MachineBuilder
         localApic.Attach(machine.Bus);
         router.IoApic.Attach(machine.Bus);
 
-        AddChips(config, console, serial, machine, router, memory);
+        AcpiPm power = AddChips(config, serial, machine, router, memory);
         AddPci(config, console, machine, router, memory, entropy, disks);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
@@ -176,14 +175,15 @@ public static class MachineBuilder
             EngineName = engine.Name,
             KernelName = kernel.Description,
             CommandLine = commandLine,
+            PowerButton = power,
         };
         built.Own(owned);
         return built;
     }
 
     // The chips of a PC at their usual ports.
-    private static void AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
-        VirtualMachine machine, InterruptRouter router, GuestMemory memory)
+    private static AcpiPm AddChips(MachineConfig config, GuestConsole serialConsole, VirtualMachine machine,
+        InterruptRouter router, GuestMemory memory)
     {
         VirtualClock clock = machine.Clock;
         AddressBus bus = machine.Bus;
@@ -193,29 +193,25 @@ public static class MachineBuilder
         new Rtc146818(clock, rtcIrq, memory.LowSize, memory.HighSize).Attach(bus);
         new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
         IrqLine sci = router.CreateLine(MemoryMap.AcpiIrq);
-        new AcpiPm(clock, sci, machine.PowerOff, machine.RequestReset).Attach(bus);
+        AcpiPm power = new(clock, sci, machine.PowerOff, machine.RequestReset);
+        power.Attach(bus);
 
-        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it
-        // is told.
-        bool isConsole = config.Console != MachineConfig.Stdio;
-        GuestConsole? printsTo = isConsole ? console : serialConsole;
-        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => printsTo?.Print(value));
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), serialConsole.Print);
         serial.Attach(bus, MemoryMap.Com1Port);
-        if (isConsole)
-        {
-            console.Connect(machine, serial.Receive);
-            serial.RoomAvailable = console.Feed;
-        }
+        serialConsole.Connect(machine, serial.Receive);
+        serial.RoomAvailable = serialConsole.Feed;
 
         if (config.DebugExit)
         {
             void Exit(int status) => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status));
             new DebugExit(Exit).Attach(bus);
         }
+
+        return power;
     }
 
     // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
-    private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
+    private static void AddPci(MachineConfig config, GuestConsole? console, VirtualMachine machine,
         InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
     {
         List<VirtioDevice> devices = [];
@@ -224,10 +220,10 @@ public static class MachineBuilder
             devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
         }
 
-        if (config.Console == MachineConfig.Stdio)
+        if (config.HasVirtioConsole && console is not null)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);
-            console.Connect(machine, value => virtio.Receive([value]) == 1);
+            console.Connect(machine, value => virtio.Receive([value]) == 1, virtio.Resize);
             virtio.RoomAvailable = console.Feed;
             devices.Add(virtio);
         }

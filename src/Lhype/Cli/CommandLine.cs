@@ -9,6 +9,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using System.IO;
+using Lhype.Control;
 using Lhype.Images;
 using Lhype.Machine;
 using Lhype.Machine.Boot;
@@ -78,7 +79,15 @@ internal sealed class CommandLine
         });
         root.Options.Add(Help());
         root.Subcommands.Add(Run(guestArguments));
+        foreach (Command command in DomainGrammar.Commands(_output))
+        {
+            root.Subcommands.Add(command);
+        }
+
         root.Subcommands.Add(Images());
+        Command child = new(DetachedRun.ChildCommand) { Hidden = true };
+        child.SetAction(_ => DetachedRun.RunChild());
+        root.Subcommands.Add(child);
         root.SetAction(SayWhatToDo);
         return root;
     }
@@ -105,7 +114,7 @@ internal sealed class CommandLine
                 ImagesCommand.Ensure(_store, image, quiet: config.Verbosity < 0);
             }
 
-            return _run(config);
+            return options.IsDetached(parsed) ? DetachedRun.Start(config, _output) : _run(config);
         });
         return command;
     }
@@ -196,7 +205,7 @@ internal sealed class CommandLine
             return 0;
         }
 
-        private static string Examples(string command) => command switch
+        private static string Examples(string command) => DomainGrammar.Examples(command) ?? command switch
         {
             "run" => """
                 Examples:
@@ -205,6 +214,7 @@ internal sealed class CommandLine
                   lhype run vmlinuz -i initrd.img -- debug      your own kernel and arguments for it
                   lhype run -d disk.img -- root=/dev/vda        with a disk as root file system
                   lhype run -d disk.img --snapshot --dry-run    see what would run
+                  lhype run --detach --name web                 in the background; see 'lhype console --help'
 
                 Keys on a terminal: Ctrl-A x quits, Ctrl-A h lists the others.
                 Exit status: 0 powered off, 1 error, 2 wrong usage, 3 guest crashed, 4 timeout.
@@ -222,6 +232,7 @@ internal sealed class CommandLine
                 Examples:
                   lhype run                boot a Debian kernel to a shell on this terminal
                   lhype images             list the guests that can be run by name
+                  lhype list               what is running; info, console, stop, pause, resume act on it
                   lhype run --help         all options of one command
                 """,
         };

@@ -17,6 +17,7 @@ internal static class Initramfs
     private static readonly string[] Modules =
     [
         "virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "ext4", "crc32c_generic",
+        "button", "evdev",
     ];
 
     private static readonly string[] Directories = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp"];
