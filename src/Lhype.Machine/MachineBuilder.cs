@@ -26,16 +26,16 @@ public static class MachineBuilder
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
 
-    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="serial"/> at its
-    /// serial port and, if it has a virtio console, <paramref name="console"/> at that. Throws LhypeException;
-    /// nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole serial, GuestConsole? console = null)
+    /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
+    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port.
+    /// Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, serial, console, owned);
+            return Assemble(config, console, serial, owned);
         }
         catch
         {
@@ -120,7 +120,7 @@ public static class MachineBuilder
     }
 
     private static BuiltMachine Assemble(
-        MachineConfig config, GuestConsole serial, GuestConsole? console, List<IDisposable> owned)
+        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -153,7 +153,7 @@ public static class MachineBuilder
         localApic.Attach(machine.Bus);
         router.IoApic.Attach(machine.Bus);
 
-        AcpiPm power = AddChips(config, serial, machine, router, memory);
+        AcpiPm power = AddChips(config, console, serial, machine, router, memory);
         AddPci(config, console, machine, router, memory, entropy, disks);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
@@ -182,8 +182,8 @@ public static class MachineBuilder
     }
 
     // The chips of a PC at their usual ports.
-    private static AcpiPm AddChips(MachineConfig config, GuestConsole serialConsole, VirtualMachine machine,
-        InterruptRouter router, GuestMemory memory)
+    private static AcpiPm AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
+        VirtualMachine machine, InterruptRouter router, GuestMemory memory)
     {
         VirtualClock clock = machine.Clock;
         AddressBus bus = machine.Bus;
@@ -196,10 +196,12 @@ public static class MachineBuilder
         AcpiPm power = new(clock, sci, machine.PowerOff, machine.RequestReset);
         power.Attach(bus);
 
-        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), serialConsole.Print);
+        // The serial port is the console, unless there is a virtio console.
+        GuestConsole? port = config.HasVirtioConsole ? serialConsole : console;
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => port?.Print(value));
         serial.Attach(bus, MemoryMap.Com1Port);
-        serialConsole.Connect(machine, serial.Receive);
-        serial.RoomAvailable = serialConsole.Feed;
+        port?.Connect(machine, serial.Receive);
+        serial.RoomAvailable = port is null ? null : port.Feed;
 
         if (config.DebugExit)
         {
@@ -211,7 +213,7 @@ public static class MachineBuilder
     }
 
     // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
-    private static void AddPci(MachineConfig config, GuestConsole? console, VirtualMachine machine,
+    private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
         InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
     {
         List<VirtioDevice> devices = [];
@@ -220,7 +222,7 @@ public static class MachineBuilder
             devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
         }
 
-        if (config.HasVirtioConsole && console is not null)
+        if (config.HasVirtioConsole)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);
             console.Connect(machine, value => virtio.Receive([value]) == 1, virtio.Resize);

@@ -96,8 +96,8 @@ public sealed record MachineConfig
     /// number, instead of being an error.</summary>
     public bool AutoName { get; set; }
 
-    /// <summary>Number of the domain, unique among those of one user; 0: the lowest that is free.</summary>
-    public int Id { get; set; }
+    /// <summary>Domain ID of <c>lhype add</c>; null: only the name tells domains apart.</summary>
+    public string? Id { get; set; }
 
     /// <summary>Kernel file; its type is found from its content.</summary>
     public required string Kernel { get; init; }

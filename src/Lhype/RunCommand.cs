@@ -97,7 +97,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             _virtio = _config.HasVirtioConsole
                 ? new ConsoleSession(_config.Console, domain.VirtioConsole, messages, failed)
                 : null;
-            _built = MachineBuilder.Build(_config, _serial.Console, _virtio?.Console);
+            GuestConsole? serial = _virtio is null ? null : _serial.Console;
+            _built = MachineBuilder.Build(_config, Main.Console, serial);
         }
         catch
         {

@@ -26,13 +26,13 @@ internal sealed class RunningDomain : IControlTarget, IDisposable
     internal RunningDomain(DomainDirectory directory, MachineConfig config)
     {
         _registration = directory.Register(config);
-        Config = config with { Name = _registration.State.Name, Id = _registration.State.Id };
+        Config = config with { Name = _registration.State.Name };
         SerialPort = config.Serial == MachineConfig.NotConnected ? null : new DomainConsole();
         VirtioConsole = config.HasVirtioConsole ? new DomainConsole() : null;
         _server = new ControlServer(_registration.Listener, this);
     }
 
-    /// <summary>The configuration, with the name and number the domain got.</summary>
+    /// <summary>The configuration, with the name the domain got.</summary>
     internal MachineConfig Config { get; }
 
     /// <summary>What viewers see of the serial port; null if it is connected to nothing.</summary>
@@ -51,7 +51,7 @@ internal sealed class RunningDomain : IControlTarget, IDisposable
         return new DomainInfo
         {
             Name = Config.Name,
-            Id = Config.Id,
+            Id = _registration.State.Id,
             Pid = Environment.ProcessId,
             State = built is null ? "starting" : built.Machine.Paused ? "paused" : "running",
             Kernel = built?.KernelName ?? Config.Kernel,

@@ -9,6 +9,7 @@ using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Net.Sockets;
+using System.Threading;
 using Lhype.Host;
 
 namespace Lhype.Machine.Control;
@@ -17,6 +18,7 @@ namespace Lhype.Machine.Control;
 public sealed class DomainDirectory
 {
     private const int MaxSocketPath = 107;      // sun_path, less the final zero
+    private const int DyingMs = 1_000, RetryMs = 20;
     private const string StateSuffix = ".json", SocketSuffix = ".socket";
     private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(10);
 
@@ -105,6 +107,24 @@ public sealed class DomainDirectory
             $"No guest called \"{Printable(nameOrId)}\" is running; 'lhype list' shows those that are.");
     }
 
+    /// <summary>False as soon as <paramref name="domain"/> is gone; true if it is still there after a
+    /// moment. A killed process closes its connections before its lock.</summary>
+    public bool StillRuns(DomainState domain)
+    {
+        long end = Environment.TickCount64 + DyingMs;
+        while (List().Contains(domain))
+        {
+            if (Environment.TickCount64 > end)
+            {
+                return true;
+            }
+
+            Thread.Sleep(RetryMs);
+        }
+
+        return false;
+    }
+
     /// <summary>Connects to a domain; a reply may then take as long as <paramref name="patience"/>. Throws
     /// LhypeException if it cannot be reached.</summary>
     public DomainClient Connect(DomainState domain, TimeSpan? patience = null)
@@ -154,22 +174,22 @@ public sealed class DomainDirectory
         return name;
     }
 
+    // The user's ID if it is a number, otherwise the lowest that is free.
     private static int UniqueId(MachineConfig config, List<DomainState> others)
     {
-        DomainState? same = others.Find(other => other.Id == config.Id);
-        if (config.Id > 0 && same is not null)
+        if (!int.TryParse(config.Id, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
         {
-            throw new LhypeException($"A guest of number {config.Id} is running already ({same.Name}, process "
-                + $"{same.Pid}); choose another number, or end it with 'lhype stop {same.Name}'.");
+            id = 1;
+            while (others.Exists(other => other.Id == id))
+            {
+                id++;
+            }
         }
 
-        int id = config.Id;
-        for (int number = 1; id <= 0; number++)
-        {
-            id = others.Exists(other => other.Id == number) ? 0 : number;
-        }
-
-        return id;
+        return others.Find(other => other.Id == id) is not { } same
+            ? id
+            : throw new LhypeException($"A guest of number {id} is running already ({same.Name}, process "
+                + $"{same.Pid}); choose another ID, or end it with 'lhype stop {id}'.");
     }
 
     private static Socket Listen(string path)

@@ -295,7 +295,6 @@ internal sealed class RunOptions
                 : config.Networks.Count > 0 ? "networks"
                 : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
                 : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
-                : config.Id < 0 ? "id"
                 : "";
             return wrong.Length == 0
                 ? config

@@ -18,7 +18,7 @@ internal sealed class DomainCommands
     /// <summary>How long `stop` waits when not told.</summary>
     internal const int DefaultStopSeconds = 60;
 
-    private static readonly TimeSpan ListPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan ListPatience = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan KillPatience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ButtonRetry = TimeSpan.FromMilliseconds(500);
 
@@ -36,7 +36,7 @@ internal sealed class DomainCommands
     /// <summary>Prints one line per running domain, or a JSON array.</summary>
     internal int List(bool json)
     {
-        DomainInfo[] domains = [.. _directory.List().AsParallel().AsOrdered().Select(Look)];
+        DomainInfo[] domains = [.. _directory.List().Select(Look).OfType<DomainInfo>()];
         if (json)
         {
             _output.WriteLine(DomainInfo.ToJson(domains));
@@ -52,10 +52,8 @@ internal sealed class DomainCommands
                 ? string.Create(CultureInfo.InvariantCulture, $"{cpuSeconds:F1} s")
                 : "-";
             string up = domain.UptimeSeconds is { } upSeconds ? Clock(upSeconds) : "-";
-            int details = domain.Kernel.IndexOf(" (", StringComparison.Ordinal);
-            string kernel = details < 0 ? domain.Kernel : domain.Kernel[..details];
             _output.WriteLine($"{domain.Name.PadRight(nameWidth)}{domain.Id,4}  {domain.State,-14}"
-                + $"{$"{domain.MemoryBytes >> 20}M",8}{cpu,10}{up,11}  {domain.Engine ?? "-",-12}{kernel}");
+                + $"{$"{domain.MemoryBytes >> 20}M",8}{cpu,10}{up,11}  {domain.Engine ?? "-",-12}{ShortKernel(domain.Kernel)}");
         }
 
         return 0;
@@ -135,7 +133,7 @@ internal sealed class DomainCommands
             // It does not answer, or was gone before it could.
         }
 
-        if (_directory.List().Contains(domain))
+        if (_directory.StillRuns(domain))
         {
             StandardStreams.Error.WriteLine(
                 $"lhype: {domain.Name} does not answer, killing its process {domain.Pid}");
@@ -150,7 +148,7 @@ internal sealed class DomainCommands
     private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
     // The connection is at its end; normally because the domain is.
-    private int Gone(DomainState domain) => !_directory.List().Contains(domain)
+    private int Gone(DomainState domain) => !_directory.StillRuns(domain)
         ? 0
         : throw new LhypeException($"{domain.Name} closed the connection, but runs on; try again.");
 
@@ -160,8 +158,8 @@ internal sealed class DomainCommands
         return client.Ask(new ControlRequest { Command = command });
     }
 
-    // A domain that does not answer is listed with what its state file says.
-    private DomainInfo Look(DomainState state)
+    // A domain that does not answer is listed with what its state file says; one that has just ended is not.
+    private DomainInfo? Look(DomainState state)
     {
         try
         {
@@ -176,7 +174,7 @@ internal sealed class DomainCommands
         {
         }
 
-        return new DomainInfo
+        return !_directory.StillRuns(state) ? null : new DomainInfo
         {
             Name = state.Name,
             Id = state.Id,
@@ -185,6 +183,14 @@ internal sealed class DomainCommands
             Kernel = Path.GetFileName(state.Kernel),
             MemoryBytes = state.MemoryBytes,
         };
+    }
+
+    // What a kernel says about itself begins with its release, behind what kind of file it is in.
+    private static string ShortKernel(string description)
+    {
+        int release = Math.Max(0, description.IndexOf("Linux ", StringComparison.Ordinal));
+        int details = description.IndexOf(" (", release, StringComparison.Ordinal);
+        return details < 0 ? description[release..] : description[release..details];
     }
 
     // 0:05, 1:02:03, 2d 03:04:05.

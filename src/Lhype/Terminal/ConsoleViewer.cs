@@ -111,12 +111,9 @@ internal sealed class ConsoleViewer : IDisposable
             return 0;
         }
 
-        foreach (DomainState living in _directory.List())
+        if (_directory.StillRuns(_domain))
         {
-            if (living == _domain)
-            {
-                throw new LhypeException($"{_domain.Name} closed the connection, but runs on; attach again.");
-            }
+            throw new LhypeException($"{_domain.Name} closed the connection, but runs on; attach again.");
         }
 
         _messages.Say($"{_domain.Name} has ended");
