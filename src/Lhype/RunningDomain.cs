@@ -1,6 +1,6 @@
-// A domain while `lhype run` or `lhype add` runs it: its place in the directory of domains, its control socket
-// and its consoles. It stays while the guest inside is reset and starts a new life (RunSession). Made by
-// RunCommand.
+// A domain while `lhype run` or `lhype add` runs it: its place in the directory of domains, its control
+// socket and its consoles. It stays while the guest inside is reset and starts a new life (RunSession). Made
+// by RunCommand.
 
 using System;
 using System.Threading;

@@ -1,6 +1,6 @@
 // The last words of a guest's console, for viewers that attach later or read slowly. The vCPU's thread
-// appends and never waits or locks; each viewer's thread reads at its own position, and one that falls too far
-// behind loses bytes, never the guest time. One log per console of a domain; it outlives resets of the guest.
+// appends and never waits or locks; each viewer's thread reads at its own position, and one that falls too
+// far behind loses bytes, never the guest time. One log per console of a domain; it outlives resets.
 
 using System;
 using System.Threading;

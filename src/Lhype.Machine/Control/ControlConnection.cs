@@ -1,6 +1,7 @@
 // One client of a control socket, on a thread of its own: reads requests, carries them out and replies, until
-// the client leaves, breaks the rules, or asks for the console; from then on bytes go both ways, with a second
-// thread for what the guest prints. Whatever a client does or fails to do costs these two threads only.
+// the client leaves, breaks the rules, or asks for the console; from then on bytes go both ways, with a
+// second thread for what the guest prints. Whatever a client does or fails to do costs these two threads
+// only.
 
 using System;
 using System.Net.Sockets;
@@ -34,8 +35,7 @@ internal sealed class ControlConnection
         _thread = NewThread(Run, "control client");
     }
 
-    /// <summary>When the client last sent something, in milliseconds of <see cref="Environment.TickCount64"/>.
-    /// </summary>
+    /// <summary>When the client last sent something, in <see cref="Environment.TickCount64"/>.</summary>
     internal long LastActive { get; private set; } = Environment.TickCount64;
 
     /// <summary>Begins to serve.</summary>

@@ -81,8 +81,8 @@ public sealed class DomainClient : IDisposable
         }
     }
 
-    /// <summary>After <see cref="AttachConsole"/>: types, waiting until the guest takes it; false if the connection has
-    /// ended.</summary>
+    /// <summary>After <see cref="AttachConsole"/>: types, waiting until the guest takes it; false if the
+    /// connection has ended.</summary>
     public bool Type(ReadOnlySpan<byte> bytes)
     {
         try

@@ -48,8 +48,8 @@ public sealed class DomainDirectory
         PrivateDirectory.Ensure(_path);
         using LockFile gate = LockAll();
         List<DomainState> others = Living();
-        string name = UniqueName(config, others);
         int id = UniqueId(config, others);
+        string name = UniqueName(config, others);
         string socketPath = FileOf(id, SocketSuffix);
         if (socketPath.Length > MaxSocketPath)
         {
@@ -98,7 +98,7 @@ public sealed class DomainDirectory
     {
         IReadOnlyList<DomainState> domains = List();
         DomainState? found = domains.FirstOrDefault(domain => domain.Name == nameOrId);
-        if (found is null && int.TryParse(nameOrId, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+        if (found is null && TryParse(nameOrId, out int id))
         {
             found = domains.FirstOrDefault(domain => domain.Id == id);
         }
@@ -152,6 +152,9 @@ public sealed class DomainDirectory
     private static Socket NewSocket() =>
         new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
+    private static bool TryParse(string? text, out int id) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id);
+
     private static string Printable(string text) =>
         string.Concat(text.Take(64).Select(letter => char.IsControl(letter) ? '?' : letter));
 
@@ -177,7 +180,7 @@ public sealed class DomainDirectory
     // The user's ID if it is a number, otherwise the lowest that is free.
     private static int UniqueId(MachineConfig config, List<DomainState> others)
     {
-        if (!int.TryParse(config.Id, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+        if (!TryParse(config.Id, out int id))
         {
             id = 1;
             while (others.Exists(other => other.Id == id))
@@ -228,7 +231,7 @@ public sealed class DomainDirectory
         foreach (string path in Directory.EnumerateFiles(_path, "*" + StateSuffix))
         {
             string stem = Path.GetFileNameWithoutExtension(path);
-            if (!int.TryParse(stem, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+            if (!TryParse(stem, out int id))
             {
                 continue;
             }
@@ -238,10 +241,10 @@ public sealed class DomainDirectory
             {
                 Remove(id);
             }
-            else if (file is not null && DomainState.FromJson(file.ReadText(DomainState.MaxBytes)) is { } state
-                && state.Id == id)
+            else if (file is not null)
             {
-                domains.Add(state);
+                DomainState? state = DomainState.FromJson(file.ReadText(DomainState.MaxBytes));
+                domains.AddRange(state?.Id == id ? [state] : []);
             }
         }
 

@@ -14,7 +14,8 @@ internal sealed class LineSocket : IDisposable
     private int _start;
     private int _end;
 
-    /// <summary>Wraps <paramref name="socket"/>; lines are at most <paramref name="maxLine"/> bytes.</summary>
+    /// <summary>Wraps <paramref name="socket"/>; lines have at most <paramref name="maxLine"/>
+    /// bytes.</summary>
     internal LineSocket(Socket socket, int maxLine)
     {
         _socket = socket;

@@ -47,10 +47,11 @@ internal static class DomainGrammar
               lhype info 1 | jq .config > guest.json && lhype run --config guest.json
             """,
         "console" => """
-            Shows up to the last 64 KiB the guest printed, then what it prints from now on. What is typed goes
-            to the guest; others who are attached, and the terminal of 'lhype run', see the same. A viewer too
-            slow for the guest misses output, and is told how much. When standard input is not a terminal, what
-            it holds is typed, and the command goes on showing the console until the guest ends.
+            Shows up to the last 64 KiB the guest printed, then what it prints from now on. What is typed
+            goes to the guest; others who are attached, and the terminal of 'lhype run', see the same. A
+            viewer too slow for the guest misses output, and is told how much. When standard input is not a
+            terminal, what it holds is typed, and the command goes on showing the console until the guest
+            ends.
 
             Keys on a terminal: Ctrl-A d or Ctrl-A x detaches (the guest runs on), Ctrl-A h lists the others.
 
@@ -59,10 +60,11 @@ internal static class DomainGrammar
               lhype console 1 --serial > log.txt < /dev/null
             """,
         "stop" => $"""
-            Presses the ACPI power button, as soon as the guest listens to it, and waits for the guest to power
-            off; a guest still running after {DomainCommands.DefaultStopSeconds} seconds (or --timeout) runs on,
-            and the exit status is 1. With --force the guest is ended at once, like a power cut; what it has not
-            written to its disks is lost, and its 'lhype run' ends with exit status 3.
+            Presses the ACPI power button, as soon as the guest listens to it, and waits for the guest to
+            power off. A guest that has not after {DomainCommands.DefaultStopSeconds} seconds (or --timeout)
+            runs on, and the exit status is 1.
+            With --force the guest is ended at once, like a power cut: what it has not written to its disks
+            is lost, and its 'lhype run' ends with exit status 3.
 
             Examples:
               lhype stop debian-i386
@@ -137,7 +139,7 @@ internal static class DomainGrammar
         {
             HelpName = "SECONDS",
             Description = string.Create(CultureInfo.InvariantCulture,
-                $"How long to wait for the guest to power off; {DomainCommands.DefaultStopSeconds} when not given."),
+                $"How long to wait for that; {DomainCommands.DefaultStopSeconds} when not given."),
         };
         Command command = new("stop", "Ask a running guest to power off, and wait until it has.")
         {

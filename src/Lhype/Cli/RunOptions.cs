@@ -72,7 +72,8 @@ internal sealed class RunOptions
 
     private readonly Option<string> _console = Text(
         "--console", "stdio|socket|none",
-        "Gives the guest a virtio console, on this terminal or for 'lhype console' only; none when not given.");
+        "Gives the guest a virtio console, on this terminal or for 'lhype console' only; none when not "
+        + "given.");
 
     private readonly Option<bool> _detach = Flag(
         "--detach",
@@ -107,9 +108,8 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
-            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _detach, _dryRun, _config,
-            _stats, _quiet,
-            _verbose,
+            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _detach, _dryRun,
+            _config, _stats, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
@@ -216,7 +216,7 @@ internal sealed class RunOptions
 
         string? serial = Given(parsed, _serial);
         string? console = Given(parsed, _console);
-        if (console is not (null or MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
+        if (console is not null && !IsConnection(console))
         {
             throw new UsageException(
                 $"--console {OptionValues.Quote(console)} is not one of stdio, socket, none.");
@@ -228,7 +228,7 @@ internal sealed class RunOptions
             throw new UsageException("Only one of --serial and --console can be stdio.");
         }
 
-        if (serial is not (null or MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
+        if (serial is not null && !IsConnection(serial))
         {
             serial = OptionValues.FullPath("--serial", serial);
         }
@@ -245,6 +245,9 @@ internal sealed class RunOptions
         };
         return IsDetached(parsed) ? WithoutTerminal(config, serial, console) : config;
     }
+
+    private static bool IsConnection(string value) =>
+        value is MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected;
 
     /// <summary>What would be on the terminal is reached by <c>lhype console</c> instead.</summary>
     private static MachineConfig WithoutTerminal(MachineConfig config, string? serial, string? console)

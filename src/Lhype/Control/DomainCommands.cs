@@ -43,8 +43,8 @@ internal sealed class DomainCommands
             return 0;
         }
 
-        int nameWidth = Math.Max(16, domains.Select(domain => domain.Name.Length + 2).DefaultIfEmpty().Max());
-        _output.WriteLine($"{"NAME".PadRight(nameWidth)}{"ID",4}  {"STATE",-14}{"MEMORY",8}{"CPU TIME",10}"
+        int width = Math.Max(16, domains.Select(domain => domain.Name.Length + 2).DefaultIfEmpty().Max());
+        _output.WriteLine($"{"NAME".PadRight(width)}{"ID",4}  {"STATE",-14}{"MEMORY",8}{"CPU TIME",10}"
             + $"{"UPTIME",11}  {"ENGINE",-12}KERNEL");
         foreach (DomainInfo domain in domains)
         {
@@ -52,8 +52,9 @@ internal sealed class DomainCommands
                 ? string.Create(CultureInfo.InvariantCulture, $"{cpuSeconds:F1} s")
                 : "-";
             string up = domain.UptimeSeconds is { } upSeconds ? Clock(upSeconds) : "-";
-            _output.WriteLine($"{domain.Name.PadRight(nameWidth)}{domain.Id,4}  {domain.State,-14}"
-                + $"{$"{domain.MemoryBytes >> 20}M",8}{cpu,10}{up,11}  {domain.Engine ?? "-",-12}{ShortKernel(domain.Kernel)}");
+            string memory = $"{domain.MemoryBytes >> 20}M";
+            _output.WriteLine($"{domain.Name.PadRight(width)}{domain.Id,4}  {domain.State,-14}{memory,8}"
+                + $"{cpu,10}{up,11}  {domain.Engine ?? "-",-12}{ShortKernel(domain.Kernel)}");
         }
 
         return 0;
@@ -91,7 +92,8 @@ internal sealed class DomainCommands
         bool pressed = false;
         while (!pressed && clock.Elapsed < patience)
         {
-            pressed = client.Ask(new ControlRequest { Command = ControlCommand.PowerButton }).Pressed ?? false;
+            ControlRequest request = new() { Command = ControlCommand.PowerButton };
+            pressed = client.Ask(request).Pressed ?? false;
             if (!pressed && client.WaitForEnd(Least(ButtonRetry, patience - clock.Elapsed)))
             {
                 return Gone(domain);

@@ -51,7 +51,8 @@ internal sealed class ConsoleViewer : IDisposable
         _output = new OutputPump(Stdout, failed: _ => Leave());
     }
 
-    /// <summary>Shows the console until the user detaches or the guest ends. Returns the exit status.</summary>
+    /// <summary>Shows the console until the user detaches or the guest ends. Returns the exit
+    /// status.</summary>
     internal int Run()
     {
         CatchSignals();

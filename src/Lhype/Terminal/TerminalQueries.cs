@@ -58,7 +58,12 @@ internal sealed class TerminalQueries
 
     // ESC Z and CSI c: what are you; CSI n: status or cursor position; CSI x: parameters; CSI t: the window;
     // CSI $ p: a mode.
-    private bool Asks() => _sequence[1] == (byte)'['
-        ? _sequence[^1] is (byte)'c' or (byte)'n' or (byte)'x' or (byte)'t' || _sequence is [.., (byte)'$', (byte)'p']
-        : _sequence[1] == (byte)'Z';
+    private bool Asks()
+    {
+        byte last = _sequence[^1];
+        return _sequence[1] == (byte)'['
+            ? last is (byte)'c' or (byte)'n' or (byte)'x' or (byte)'t'
+                || (last == (byte)'p' && _sequence[^2] == (byte)'$')
+            : last == (byte)'Z';
+    }
 }

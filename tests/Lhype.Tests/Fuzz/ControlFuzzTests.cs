@@ -26,7 +26,9 @@ public sealed class ControlFuzzTests
     private static readonly Gen<byte[]> Damaged =
         Gen.Select(
             Gen.Int[0, Seeds.Length - 1],
-            Gen.Select(Gen.Int[0, 100], Gen.OneOf(Gen.Byte, PickByte("\"{}[]:,\\\n\0\x7Fue-0123456789"))).Array[0, 4],
+            Gen.Select(
+                Gen.Int[0, 100],
+                Gen.OneOf(Gen.Byte, PickByte("\"{}[]:,\\\n\0\x7Fue-0123456789"))).Array[0, 4],
             Gen.Int[0, 2000])
         .Select((seed, edits, keep) =>
         {

@@ -89,7 +89,7 @@ public sealed class ConsoleLogTests
     public async Task ReadersSeeNothingButWhatWasWritten()
     {
         const int Total = 20_000_000;
-        Task<long>[] readers = [Follow(pauseEvery: int.MaxValue), Follow(pauseEvery: 3), Follow(pauseEvery: 50)];
+        Task<long>[] readers = [Follow(pauseEvery: int.MaxValue), Follow(3), Follow(50)];
         byte[] piece = new byte[10_007];
         for (int at = 0; at < Total; at += piece.Length)
         {
@@ -109,7 +109,8 @@ public sealed class ConsoleLogTests
         Task<long> Follow(int pauseEvery)
         {
             ConsoleReader reader = _log.OpenReader();
-            return Task.Factory.StartNew(() => Check(reader, Total, pauseEvery), TaskCreationOptions.LongRunning);
+            return Task.Factory.StartNew(
+                () => Check(reader, Total, pauseEvery), TaskCreationOptions.LongRunning);
         }
     }
 

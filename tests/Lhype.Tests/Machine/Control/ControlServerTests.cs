@@ -43,11 +43,12 @@ public sealed class ControlServerTests : IDisposable
     public void WhatCannotBeDoneIsRefusedWithAReason()
     {
         using DomainClient client = _domain.Connect();
-        Assert.Contains("no such command", Refusal(client, new() { Command = "fly" }), StringComparison.Ordinal);
+        Assert.Contains("no such command", Refusal(client, new() { Command = "fly" }),
+            StringComparison.Ordinal);
         Assert.Contains("columns", Refusal(client, new() { Command = ControlCommand.Resize, Columns = 80 }),
             StringComparison.Ordinal);
-        Assert.Contains("serial port", Refusal(client, new() { Command = ControlCommand.Console, Serial = true }),
-            StringComparison.Ordinal);
+        ControlRequest serial = new() { Command = ControlCommand.Console, Serial = true };
+        Assert.Contains("serial port", Refusal(client, serial), StringComparison.Ordinal);
 
         // And the connection still serves.
         Assert.Equal("running", Ask(client, ControlCommand.Info).Domain!.State);
