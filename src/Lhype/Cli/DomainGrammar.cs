@@ -139,7 +139,7 @@ internal static class DomainGrammar
         {
             HelpName = "SECONDS",
             Description = string.Create(CultureInfo.InvariantCulture,
-                $"How long to wait for that; {DomainCommands.DefaultStopSeconds} when not given."),
+                $"How long to wait for the guest; {DomainCommands.DefaultStopSeconds} when not given."),
         };
         Command command = new("stop", "Ask a running guest to power off, and wait until it has.")
         {

@@ -20,9 +20,6 @@ for file in /sys/bus/virtio/devices/*/modalias; do
     [ -e "$file" ] && modprobe -q "$(cat "$file")"
 done
 
-# The ACPI power button, and the file it is read from: for what listens here, or in the root file system.
-modprobe -qa button evdev
-
 root= rootfstype= rootflags= mode=ro wait=5 next=
 for word in $(cat /proc/cmdline); do
     case $word in
@@ -75,11 +72,18 @@ switch_to_root()
     echo "init: root=$root has no init program; a shell from memory instead."
 }
 
-[ -z "$root" ] || switch_to_root "$@"
+# The drivers of the ACPI power button and of the file it is read from.
+button="button evdev"
+if [ -n "$root" ]; then
+    # The root file system may have programs that listen to it, and no modules for this kernel.
+    modprobe -qa $button
+    switch_to_root "$@"
+fi
 
 # Waits for the power button (lhype stop) and powers off in good order.
 power_button()
 {
+    modprobe -qa $button
     for event in /sys/class/input/event*; do
         read -r name <"$event/device/name"
         [ "$name" = "Power Button" ] || continue
