@@ -113,6 +113,10 @@ public sealed record MachineConfig
     /// <summary>Disks in the order the guest sees them.</summary>
     public IReadOnlyList<DiskConfig> Disks { get; set; } = [];
 
+    /// <summary>What <c>root=</c> the tool arranges when there are disks; null: the whole first
+    /// disk.</summary>
+    public string? Root { get; set; }
+
     /// <summary>Disk writes go to a temporary overlay that is dropped at the end.</summary>
     public bool Snapshot { get; set; }
 
