@@ -1,10 +1,11 @@
-// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line
+// The options of `lhype run` and `lhype add`: what they are called, what help says about them, and how a parsed command line
 // becomes the settled MachineConfig. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 using System.IO;
 using System.Linq;
 using Lhype.Cpu.Architecture;
@@ -77,6 +78,9 @@ internal sealed class RunOptions
     private readonly Option<string> _console = Text(
         "--console", "stdio|none", "Where the virtio console goes; none when not given.");
 
+    private readonly Option<bool> _rng = Flag(
+        "--rng", "A source of random numbers, as lguest; guests have one in any case.");
+
     private readonly Option<bool> _debugExit = Flag(
         "--debug-exit", "A write to port 0xF4 ends the machine with exit status (value << 1) | 1.");
 
@@ -99,31 +103,43 @@ internal sealed class RunOptions
 
     private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
 
-    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them.</summary>
+    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them, with the kernel as
+    /// argument.</summary>
     public void AddTo(Command command)
     {
         command.Arguments.Add(_kernelArgument);
+        AddOptionsTo(command, except: []);
+    }
+
+    /// <summary>Adds them to <paramref name="command"/> but for what <c>lhype add</c> says with words.</summary>
+    public void AddToAdd(Command command) => AddOptionsTo(command, except: [_kernel, _memory, _config]);
+
+    private void AddOptionsTo(Command command, Option[] except)
+    {
         Option[] options =
         [
             _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap, _cpu,
-            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
+            _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout, _dryRun, _config,
             _stats, _quiet,
             _verbose,
         ];
         foreach (Option option in options)
         {
-            command.Options.Add(option);
+            if (!except.Contains(option))
+            {
+                command.Options.Add(option);
+            }
         }
     }
 
     /// <summary>True with <c>--dry-run</c>.</summary>
     public bool IsDryRun(ParseResult parsed) => parsed.GetValue(_dryRun);
 
-    /// <summary>The image that must be there before the machine can run; null when the user gave
-    /// files.</summary>
-    public ImageDefinition? Image(ParseResult parsed)
+    /// <summary>The image that must be there before the machine can run; null when the user gave files.
+    /// <paramref name="kernel"/>: the kernel, where it is not in <paramref name="parsed"/>.</summary>
+    public ImageDefinition? Image(ParseResult parsed, string? kernel = null)
     {
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         if (kernel is null)
         {
             return parsed.GetValue(_config) is null ? ImageCatalog.Default : null;
@@ -137,9 +153,11 @@ internal sealed class RunOptions
     /// <param name="parsed">The parsed command line, without errors.</param>
     /// <param name="kernelArguments">What stood behind <c>--</c>.</param>
     /// <param name="store">Where pulled images are.</param>
-    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store)
+    /// <param name="kernel">The kernel, where it is not in <paramref name="parsed"/>.</param>
+    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store,
+        string? kernel = null)
     {
-        MachineConfig config = WithKernel(parsed, store);
+        MachineConfig config = WithKernel(parsed, store, kernel);
         config = WithDevices(parsed, config);
 
         List<string> append = [config.Append, .. parsed.GetValue(_append) ?? []];
@@ -168,12 +186,34 @@ internal sealed class RunOptions
 
     private static string[] CpuNames => [.. CpuModel.All.Select(model => model.Name)];
 
-    private MachineConfig WithKernel(ParseResult parsed, ImageStore store)
+    /// <summary>The configuration <c>lhype add</c> asks for with <paramref name="words"/> and the options
+    /// beside them.</summary>
+    public MachineConfig Settle(ParseResult parsed, AddWords words, ImageStore store)
+    {
+        MachineConfig config = Settle(parsed, words.KernelArguments, store, words.Kernel);
+        string id = words.Id.ToString(CultureInfo.InvariantCulture);
+        DiskConfig[] disk = words.Disk is null
+            ? []
+            : [new DiskConfig { File = OptionValues.FullPath("DISK", words.Disk) }];
+        NetworkConfig[] net = words.NetFile is null
+            ? []
+            : [new NetworkConfig { Kind = NetworkKind.Hub, Target = OptionValues.FullPath("NETFILE", words.NetFile) }];
+        return config with
+        {
+            MemoryBytes = words.MemoryBytes,
+            Id = id,
+            Name = Given(parsed, _name) is null ? $"{config.Name}-{id}" : config.Name,
+            Disks = [.. disk, .. config.Disks],
+            Networks = [.. net, .. config.Networks],
+        };
+    }
+
+    private MachineConfig WithKernel(ParseResult parsed, ImageStore store, string? kernel)
     {
         string[]? initrds = parsed.GetValue(_initrd) is { Length: > 0 } given
             ? Array.ConvertAll(given, file => OptionValues.FullPath("--initrd", file))
             : null;
-        if (Image(parsed) is { } image)
+        if (Image(parsed, kernel) is { } image)
         {
             MachineConfig pulled = new()
             {
@@ -186,7 +226,7 @@ internal sealed class RunOptions
                 : pulled;
         }
 
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         MachineConfig config = parsed.GetValue(_config) is { } source
             ? Read(source)
             : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!) };

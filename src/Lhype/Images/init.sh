@@ -20,17 +20,22 @@ for file in /sys/bus/virtio/devices/*/modalias; do
     [ -e "$file" ] && modprobe -q "$(cat "$file")"
 done
 
-root= rootfstype= rootflags= mode=ro wait=5 next=
+# What the kernel would do with these itself (Documentation/admin-guide/kernel-parameters.rst).
+root= rootfstype= rootflags= mode=ro wait=5 delay=0 next=
+set -f
 for word in $(cat /proc/cmdline); do
     case $word in
         root=*) root=${word#root=} ;;
         rootfstype=*) rootfstype=${word#rootfstype=} ;;
         rootflags=*) rootflags=${word#rootflags=} ;;
         ro | rw) mode=$word ;;
-        rootwait) wait=60 ;;
+        rootwait) wait=1000000 ;;
+        rootwait=*) wait=${word#rootwait=} ;;
+        rootdelay=*) delay=${word#rootdelay=} ;;
         init=*) next=${word#init=} ;;
     esac
 done
+set +f
 
 # Prints the device that root= means, once it is there.
 root_device()
@@ -41,9 +46,31 @@ root_device()
     esac
 }
 
+# Prints the type of file system on device $1, by the magic numbers; ext4 serves ext2 and ext3 as well.
+type_of()
+{
+    if [ "$(head -c 4 "$1")" = XFSB ]; then
+        echo xfs
+    elif [ "$(dd if="$1" bs=64 skip=1025 count=1 2>/dev/null | head -c 8)" = _BHRfS_M ]; then
+        echo btrfs
+    else
+        echo ext4
+    fi
+}
+
+# Mounts device $1 on /root as the first of the file systems named by rootfstype=, or as what it holds.
+mount_root()
+{
+    for type in $(echo "${rootfstype:-$(type_of "$1")}" | tr , ' '); do
+        modprobe -q "$type"
+        mount -t "$type" -o "$mode${rootflags:+,$rootflags}" "$1" /root && return
+    done
+}
+
 # Mounts root= on /root and becomes its init. Comes back only when that failed.
 switch_to_root()
 {
+    [ "$delay" = 0 ] || sleep "$delay"
     tries=$((wait * 10))
     until device=$(root_device); do
         [ $tries -gt 0 ] || { echo "init: root=$root is not there; a shell from memory instead." ; return; }
@@ -51,8 +78,7 @@ switch_to_root()
         sleep 0.1
     done
 
-    modprobe -q "${rootfstype:-ext4}"
-    if ! mount ${rootfstype:+-t "$rootfstype"} -o "$mode${rootflags:+,$rootflags}" "$device" /root; then
+    if ! mount_root "$device"; then
         echo "init: cannot mount root=$root; a shell from memory instead."
         return
     fi
