@@ -255,8 +255,8 @@ public static class MachineBuilder
     }
 
     // Small machines lose nothing to the hole for video and ROM: as the chipsets of their time did, the board
-    // moves the RAM behind it to the top. Linux insists on RAM under all of its image, which for Debian's i386
-    // kernels ends a few pages above 32 MiB.
+    // moves the RAM behind it to the top. Linux insists on RAM under all of its image, which for Debian's
+    // i386 kernels ends a few pages above 32 MiB.
     private static ulong RamBytes(ulong wanted) =>
         wanted < SmallMachineBytes ? wanted + (BootLayout.ReservedEnd - BootLayout.ReservedStart) : wanted;
 

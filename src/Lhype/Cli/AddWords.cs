@@ -1,5 +1,5 @@
-// The words of `lhype add MEMORY ID KERNEL [DISK [NETFILE]] [KERNEL-ARG...]`, the command line of 2006: positions
-// decide, and what is no file but looks like a kernel argument ends them. Called by CommandLine.
+// The words of `lhype add MEMORY ID KERNEL [DISK [NETFILE]] [KERNEL-ARG...]`, the command line of 2006:
+// positions decide, and what is no file but looks like a kernel argument ends them. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
@@ -25,8 +25,8 @@ internal sealed record AddWords(ulong MemoryBytes, ushort Id, string Kernel, str
     /// (Documentation/admin-guide/kernel-parameters.rst).</summary>
     private static readonly string[] Flags =
     [
-        "ro", "rw", "rootwait", "quiet", "debug", "ignore_loglevel", "single", "S", "s", "1", "2", "3", "4", "5",
-        "emergency", "rescue", "nosmp", "noapic", "nolapic", "noacpi", "nokaslr", "nopti", "noinitrd",
+        "ro", "rw", "rootwait", "quiet", "debug", "ignore_loglevel", "single", "S", "s", "1", "2", "3", "4",
+        "5", "emergency", "rescue", "nosmp", "noapic", "nolapic", "noacpi", "nokaslr", "nopti", "noinitrd",
         "nomodeset", "splash", "text", "fastboot", "forcefsck", "auto",
     ];
 
@@ -74,10 +74,11 @@ internal sealed record AddWords(ulong MemoryBytes, ushort Id, string Kernel, str
             return word;
         }
 
+        string making =
+            role == "netfile" ? "make one with dd ('dd if=/dev/zero of=FILE bs=1024 count=4'), or " : "";
         return word.Contains('=') || Array.IndexOf(Flags, word) >= 0
             ? null
-            : throw new UsageException($"There is no {role} {OptionValues.Quote(word)}; "
-                + (role == "netfile" ? $"make one with 'dd if=/dev/zero of={word} bs=1024 count=4', or if it " : "if it ")
-                + "is an argument for the kernel, write -- before it.");
+            : throw new UsageException($"There is no {role} {OptionValues.Quote(word)}; {making}"
+                + "if it is an argument for the kernel, write -- before it.");
     }
 }

@@ -109,7 +109,7 @@ internal sealed class CommandLine
             Arity = ArgumentArity.ZeroOrMore,
         };
         Command command =
-            new("add", "Boot a guest on this terminal, the way of 2006: " + AddWords.Usage["lhype ".Length..] + ".")
+            new("add", $"Boot a guest on this terminal as in 2006: {AddWords.Usage["lhype ".Length..]}.")
             {
                 words,
             };
@@ -262,7 +262,8 @@ internal sealed class CommandLine
                 DISK and NETFILE must be files that exist. The first word behind KERNEL that is none, but has
                 an equals sign or is a flag such as ro, rw, quiet or single, begins the kernel arguments; all
                 words from there on are kernel arguments, as are all behind --.
-                lguest's options are understood as well: --block=FILE, --sharenet=FILE, --initrd, --rng, --verbose.
+                lguest's options are understood as well: --block=FILE, --sharenet=FILE, --initrd, --rng and
+                --verbose.
 
                 Examples:
                   dd if=/dev/zero of=netfile bs=1024 count=4

@@ -1,6 +1,6 @@
-// lguest's names of options, understood beside our own by `lhype run` and `lhype add`: each is rewritten to the
-// option that means the same, before the command line is parsed, so that the order of devices stays what the user
-// wrote. --initrd and --verbose are the same in both. Called by CommandLine.
+// lguest's names of options, understood beside our own by `lhype run` and `lhype add`: each is rewritten to
+// the option that means the same, before the command line is parsed, so that the order of devices stays what
+// the user wrote. --initrd and --verbose are the same in both. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;

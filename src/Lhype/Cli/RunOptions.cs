@@ -1,5 +1,5 @@
-// The options of `lhype run` and `lhype add`: what they are called, what help says about them, and how a parsed command line
-// becomes the settled MachineConfig. Called by CommandLine.
+// The options of `lhype run` and `lhype add`: what they are called, what help says about them, and how a
+// parsed command line becomes the settled MachineConfig. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
@@ -103,23 +103,25 @@ internal sealed class RunOptions
 
     private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
 
-    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them, with the kernel as
-    /// argument.</summary>
+    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them, with the kernel
+    /// as argument.</summary>
     public void AddTo(Command command)
     {
         command.Arguments.Add(_kernelArgument);
         AddOptionsTo(command, except: []);
     }
 
-    /// <summary>Adds them to <paramref name="command"/> but for what <c>lhype add</c> says with words.</summary>
+    /// <summary>Adds them to <paramref name="command"/> but for what <c>lhype add</c> says with
+    /// words.</summary>
     public void AddToAdd(Command command) => AddOptionsTo(command, except: [_kernel, _memory, _config]);
 
     private void AddOptionsTo(Command command, Option[] except)
     {
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap, _cpu,
-            _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout, _dryRun, _config,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
+            _cpu, _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout, _dryRun,
+            _config,
             _stats, _quiet,
             _verbose,
         ];
@@ -197,7 +199,7 @@ internal sealed class RunOptions
             : [new DiskConfig { File = OptionValues.FullPath("DISK", words.Disk) }];
         NetworkConfig[] net = words.NetFile is null
             ? []
-            : [new NetworkConfig { Kind = NetworkKind.Hub, Target = OptionValues.FullPath("NETFILE", words.NetFile) }];
+            : [new() { Kind = NetworkKind.Hub, Target = OptionValues.FullPath("NETFILE", words.NetFile) }];
         return config with
         {
             MemoryBytes = words.MemoryBytes,

@@ -1,6 +1,6 @@
-// Looks into a disk image before a guest gets it: a bare file system, or partitions by MBR or GPT, and which of
-// them Linux's root may be on. Called by RootArrangement. The guest's kernel reads the same tables again and has
-// the last word; this only has to find what it will find, with its numbers.
+// Looks into a disk image before a guest gets it: a bare file system, or partitions by MBR or GPT, and which
+// of them Linux's root may be on. Called by RootArrangement. The guest's kernel reads the same tables again
+// and has the last word; this only has to find what it will find, with its numbers.
 
 using System;
 using System.Buffers.Binary;
@@ -73,8 +73,8 @@ internal sealed record DiskLayout(FileSystem? FileSystem, IReadOnlyList<Partitio
         return new DiskLayout(null, partitions);
     }
 
-    /// <summary>The partition to take for the root when nobody says: what the table calls a root, else what was
-    /// last mounted on <c>/</c>, else the only one with a Linux file system. Null if there is no such
+    /// <summary>The partition to take for the root when nobody says: what the table calls a root, else what
+    /// was last mounted on <c>/</c>, else the only one with a Linux file system. Null if there is no such
     /// partition, or no telling.</summary>
     public Partition? Root
     {
@@ -98,7 +98,8 @@ internal sealed record DiskLayout(FileSystem? FileSystem, IReadOnlyList<Partitio
         }
     }
 
-    private static bool HasMbrSignature(ReadOnlySpan<byte> sector) => sector[510] == 0x55 && sector[511] == 0xAA;
+    private static bool HasMbrSignature(ReadOnlySpan<byte> sector) =>
+        sector[510] == 0x55 && sector[511] == 0xAA;
 
     // UEFI 2.10, 5.3: the header in sector 1 says where the entries are.
     private static bool ReadGpt(DiskReader disk, List<Partition> partitions)
@@ -195,8 +196,9 @@ internal sealed record DiskLayout(FileSystem? FileSystem, IReadOnlyList<Partitio
     private static FileSystem? ProbePart(DiskReader disk, ulong first, ulong more)
     {
         ulong sectors = (ulong)disk.Length / SectorBytes;
+        ulong count = Math.Min(more, sectors) + 1;
         return first < sectors
-            ? FileSystem.Probe(disk.Part(first * SectorBytes, (Math.Min(more, sectors - 1) + 1) * SectorBytes))
+            ? FileSystem.Probe(disk.Part(first * SectorBytes, count * SectorBytes))
             : null;
     }
 }

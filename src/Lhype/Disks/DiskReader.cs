@@ -1,5 +1,5 @@
-// Reads pieces of a disk image for the parsers of this folder. An image is hostile input: a read that leaves the
-// disk is answered with false, never with an exception. Made by DiskLayout.
+// Reads pieces of a disk image for the parsers of this folder. An image is hostile input: a read that leaves
+// the disk is answered with false, never with an exception. Made by DiskLayout.
 
 using System;
 using System.IO;
@@ -27,8 +27,8 @@ internal readonly struct DiskReader
     /// <summary>Bytes that can be read.</summary>
     public long Length { get; }
 
-    /// <summary>A reader of <paramref name="length"/> bytes from <paramref name="start"/>, less if the disk ends
-    /// before.</summary>
+    /// <summary>A reader of <paramref name="length"/> bytes from <paramref name="start"/>, less if the disk
+    /// ends before.</summary>
     public DiskReader Part(ulong start, ulong length)
     {
         ulong from = Math.Min(start, (ulong)Length);

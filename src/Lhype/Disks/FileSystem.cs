@@ -1,5 +1,6 @@
-// Recognises the file system in a disk or partition from its superblock, so that the tool can tell which partition
-// is the root and which driver it takes. Called by DiskLayout. What the superblock says is hostile text.
+// Recognises the file system in a disk or partition from its superblock, so that the tool can tell which
+// partition is the root and which driver it takes. Called by DiskLayout. What the superblock says is hostile
+// text.
 
 using System;
 using System.Buffers.Binary;
@@ -17,8 +18,8 @@ internal sealed record FileSystem(string Type, string Label, bool LastMountedOnR
     private const int ExtOffset = 1024;
     private const int BtrfsOffset = 0x1_0000;
 
-    /// <summary>The file system <paramref name="part"/> starts with, or null if it is none of those a Linux root
-    /// can be on.</summary>
+    /// <summary>The file system <paramref name="part"/> starts with, or null if it is none of those a Linux
+    /// root can be on.</summary>
     public static FileSystem? Probe(DiskReader part) => Ext(part) ?? Xfs(part) ?? Btrfs(part);
 
     // struct ext4_super_block (Linux Documentation/filesystems/ext4/super.rst).
@@ -62,7 +63,8 @@ internal sealed record FileSystem(string Type, string Label, bool LastMountedOnR
             : null;
     }
 
-    /// <summary>Text up to its NUL; what would disturb a terminal or a kernel command line is replaced.</summary>
+    /// <summary>Text up to its NUL; what would disturb a terminal or a kernel command line is
+    /// replaced.</summary>
     internal static string Text(ReadOnlySpan<byte> bytes)
     {
         int end = bytes.IndexOf((byte)0);

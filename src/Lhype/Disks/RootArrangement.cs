@@ -1,7 +1,7 @@
-// Brings a guest's kernel and the root file system on its disks together: names of other hypervisors' disks become
-// the one the guest's driver uses, a partitioned disk gets its root partition found, and a stock kernel whose disk
-// driver is a module gets the initial RAM disk that has it. Called by the command line between settling options and
-// running. Every decision that is not the obvious one is told in a line.
+// Brings a guest's kernel and the root file system on its disks together: names of other hypervisors' disks
+// become the one the guest's driver uses, a partitioned disk gets its root partition found, and a stock
+// kernel whose disk driver is a module gets the initial RAM disk that has it. Called by the command line
+// between settling options and running. Every decision that is not the obvious one is told in a line.
 
 using System;
 using System.Collections.Generic;
@@ -34,8 +34,8 @@ internal sealed class RootArrangement
         _say = say;
     }
 
-    /// <summary><paramref name="config"/> with root device and initial RAM disks arranged. Throws LhypeException if
-    /// the kernel cannot be read.</summary>
+    /// <summary><paramref name="config"/> with root device and initial RAM disks arranged. Throws
+    /// LhypeException if the kernel cannot be read.</summary>
     public MachineConfig Arrange(MachineConfig config)
     {
         if (config.Disks.Count == 0)
@@ -82,8 +82,8 @@ internal sealed class RootArrangement
         return good && partition.All(char.IsAsciiDigit);
     }
 
-    /// <summary>The partition of disk number <paramref name="disk"/> to take for the root instead of the whole
-    /// disk; <paramref name="root"/> itself if it has no partitions, or none to choose.</summary>
+    /// <summary>The partition of disk number <paramref name="disk"/> to take for the root instead of the
+    /// whole disk; <paramref name="root"/> itself if it has no partitions, or none to choose.</summary>
     private string PartitionOf(MachineConfig config, List<DiskLayout?> layouts, string root, int disk)
     {
         if (disk >= layouts.Count || layouts[disk] is not { Partitions.Count: > 0 } layout)
@@ -107,8 +107,8 @@ internal sealed class RootArrangement
         _say(candidates.Count == 0
             ? $"{file} is partitioned and no partition holds ext2, ext3, ext4, xfs or btrfs; say with root= "
                 + "where the root is."
-            : $"{file} has several partitions that the root may be on, {string.Join(", ", candidates)}; say which "
-                + "with root=.");
+            : $"{file} has several partitions that the root may be on, {string.Join(", ", candidates)}; say "
+                + "with root= which it is.");
         return root;
     }
 
@@ -129,14 +129,19 @@ internal sealed class RootArrangement
             }
         }
 
-        return config.Initrds.Count == 0 && File.Exists(config.Kernel)
-            ? WithDriversFor(KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser()), config, fileSystems)
-            : config;
+        if (config.Initrds.Count != 0 || !File.Exists(config.Kernel))
+        {
+            return config;
+        }
+
+        KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+        return WithDriversFor(kernel, config, fileSystems);
     }
 
     private MachineConfig WithDriversFor(KernelImage kernel, MachineConfig config, List<string> fileSystems)
     {
-        // A kernel that unpacks itself does not show what is in it; lguest's first disks had a driver of their own.
+        // A kernel that unpacks itself does not show what is in it; lguest's first disks had a driver of
+        // their own.
         if (kernel.Kind != KernelKind.Linux || kernel.HasString("virtio_blk") || kernel.HasString("lguest"))
         {
             return config;
@@ -161,10 +166,11 @@ internal sealed class RootArrangement
         }
 
         _say(modules is not null
-            ? $"{file} needs drivers from {modules} to find its disk, and the busybox to load them with comes "
-                + $"with an image: run 'lhype images pull debian-{architecture}' once."
-            : $"{file} has no driver for its disk built in (virtio_blk), and its modules are neither in a pulled "
-                + "image nor beside it in ../lib/modules: give its initrd with --initrd, or pull its image.");
+            ? $"{file} needs drivers from {modules} to find its disk, and the busybox to load them with "
+                + $"comes with an image: run 'lhype images pull debian-{architecture}' once."
+            : $"{file} has no driver for its disk built in (virtio_blk), and its modules are neither in a "
+                + "pulled image nor in ../lib/modules beside it: give its initrd with --initrd, or pull its "
+                + "image.");
         return config;
     }
 

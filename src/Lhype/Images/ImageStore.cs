@@ -4,9 +4,9 @@
 // One pull at a time per cache, by a lock file. Called by `lhype images` and by `lhype run` with an image
 // name.
 //
-//   images/debian-i386 -> .debian-i386-3f2a81c0...   vmlinuz, initrd.img, xfs.img, btrfs.img, busybox, image.json
-//   apt/i386/                                         apt's private state and the downloaded packages
-//   installed/6.1.0-50-686-b1946ac9...                initrd.img and so on of a kernel installed on the host
+//   images/debian-i386 -> .debian-i386-3f2a...   vmlinuz, initrd.img, xfs.img, btrfs.img, busybox, image.json
+//   apt/i386/                                     apt's private state and the downloaded packages
+//   installed/6.1.0-50-686-b1946ac9...            initrd.img and so on of a kernel installed on the host
 
 using System;
 using System.Collections.Generic;

@@ -1,7 +1,8 @@
-// Builds the initramfs of stock kernels: busybox, the /init of init.sh, and the kernel modules a guest needs to
-// find its virtio devices and an ext2, ext3 or ext4 root file system. The drivers of other file systems are large
-// and come as archives of their own, to be loaded behind the first. Called by ImageStore once per kernel. Nothing
-// is compressed: unpacking costs the guest more time than reading saves. Equal input gives equal bytes.
+// Builds the initramfs of stock kernels: busybox, the /init of init.sh, and the kernel modules a guest needs
+// to find its virtio devices and an ext2, ext3 or ext4 root file system. The drivers of other file systems
+// are large and come as archives of their own, to be loaded behind the first. Called by ImageStore once per
+// kernel. Nothing is compressed: unpacking costs the guest more time than reading saves. Equal input gives
+// equal bytes.
 
 using System.Collections.Generic;
 using System.IO;
@@ -83,8 +84,8 @@ internal static class Initramfs
         AddModules(archive, modules, modules.Closure([.. basic, fileSystem]), first);
     }
 
-    /// <summary>Adds modules but those named in <paramref name="without"/>, and the lists modprobe reads, which
-    /// are about all of them: the lists of a later archive replace those of an earlier one.</summary>
+    /// <summary>Adds modules but those named in <paramref name="without"/>, and the lists modprobe reads,
+    /// which are about all of them: the lists of a later archive replace those of an earlier one.</summary>
     private static void AddModules(CpioArchive archive, KernelModules source,
         IReadOnlyList<KernelModule> modules, HashSet<string> without)
     {

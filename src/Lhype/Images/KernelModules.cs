@@ -1,7 +1,7 @@
-// The loadable modules of a kernel, in its unpacked package or installed: which module needs which, in what order to load them,
-// and what devices they answer to. Debian ships no modules.dep (depmod writes it at installation), so this
-// reads the source depmod reads as well: the .modinfo section of each module (Linux include/linux/module.h,
-// MODULE_INFO). Used by Initramfs.
+// The loadable modules of a kernel, in its unpacked package or installed: which module needs which, in what
+// order to load them, and what devices they answer to. Debian ships no modules.dep (depmod writes it at
+// installation), so this reads the source depmod reads as well: the .modinfo section of each module (Linux
+// include/linux/module.h, MODULE_INFO). Used by Initramfs.
 
 using System;
 using System.Buffers.Binary;
