@@ -42,9 +42,10 @@ public sealed unsafe partial class SlirpStack : IDisposable
     private int _announced;         // the receiver knows that frames wait
     private volatile bool _stop;
 
-    /// <summary>Makes the network and listens on the forwarded ports. Throws LhypeException if the library is
-    /// missing or a port cannot be had.</summary>
-    public SlirpStack(IReadOnlyList<SlirpForward> forwards)
+    /// <summary>Makes the network and listens on the forwarded ports. The guest may have about
+    /// <paramref name="maxSockets"/> sockets, or half of the descriptors this process may open. Throws
+    /// LhypeException if the library is missing or a port cannot be had.</summary>
+    public SlirpStack(IReadOnlyList<SlirpForward> forwards, int? maxSockets = null)
     {
         if (!NativeLibrary.TryLoad(FileName, out _))
         {
@@ -59,7 +60,7 @@ public sealed unsafe partial class SlirpStack : IDisposable
         }
 
         _self = GCHandle.Alloc(this);
-        _maxSockets = HalfOfDescriptorLimit();
+        _maxSockets = maxSockets ?? HalfOfDescriptorLimit();
         _polls = (Libc.pollfd_t*)NativeMemory.AllocZeroed((nuint)_pollCapacity, (nuint)sizeof(Libc.pollfd_t));
         _callbacks = (SlirpCb*)NativeMemory.AllocZeroed((nuint)sizeof(SlirpCb));
         FillCallbacks(_callbacks);
@@ -205,8 +206,8 @@ public sealed unsafe partial class SlirpStack : IDisposable
         _ = Libc.write(_wake, (byte*)&one, sizeof(ulong));
     }
 
-    // The library opens a socket for each connection and each UDP port of the guest, without a limit. A guest
-    // may use up half of what this process can open and must not starve the rest of it.
+    // The library opens a socket for each connection and each UDP port of the guest, without a limit of its
+    // own; a guest must not starve the rest of this process.
     private static int HalfOfDescriptorLimit()
     {
         Libc.rlimit_t limit;
