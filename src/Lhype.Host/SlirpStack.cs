@@ -49,8 +49,8 @@ public sealed unsafe partial class SlirpStack : IDisposable
     {
         if (!NativeLibrary.TryLoad(FileName, out _))
         {
-            throw new LhypeException(
-                $"--net user needs {FileName}, which this host lacks; install it: apt-get install libslirp0.");
+            throw new LhypeException($"--net user needs {FileName}, which this host lacks; "
+                + "install it: apt-get install libslirp0.");
         }
 
         _wake = Libc.eventfd(0, Libc.EFD_CLOEXEC);
@@ -145,16 +145,20 @@ public sealed unsafe partial class SlirpStack : IDisposable
     {
         while (!_stop)
         {
-            Wait();
+            bool failed = !Wait();
+
+            // Before the sockets, because that call also sends what waited for the guest's answer to ARP.
             TakeFromGuest(BatchFrames);
+            slirp_pollfds_poll(_slirp, failed ? 1 : 0, &GetEvents, GCHandle.ToIntPtr(_self));
             Announce();
         }
 
         TakeFromGuest(int.MaxValue);
     }
 
-    // Sleeps until a socket, a timer of the library or the guest has something, then serves the sockets.
-    private void Wait()
+    // Sleeps until a socket, a timer of the library or the guest has something. False if that was
+    // interrupted.
+    private bool Wait()
     {
         uint timeout = uint.MaxValue;
         _pollCount = 1;
@@ -173,7 +177,7 @@ public sealed unsafe partial class SlirpStack : IDisposable
             _ = Libc.read(_wake, (byte*)&count, sizeof(ulong));
         }
 
-        slirp_pollfds_poll(_slirp, ready < 0 ? 1 : 0, &GetEvents, GCHandle.ToIntPtr(_self));
+        return ready >= 0;
     }
 
     private void TakeFromGuest(int limit)

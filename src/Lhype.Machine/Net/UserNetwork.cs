@@ -49,7 +49,13 @@ public sealed class UserNetwork : INetworkBackend
     }
 
     /// <inheritdoc/>
-    public void Send(in FrameHeader header, ReadOnlySpan<byte> frame) => _stack.TrySend(frame);
+    public void Send(in FrameHeader header, ReadOnlySpan<byte> frame)
+    {
+        if (UserFrameCheck.Passes(frame))
+        {
+            _stack.TrySend(frame);
+        }
+    }
 
     /// <inheritdoc/>
     public void EndSend() => _stack.Flush();

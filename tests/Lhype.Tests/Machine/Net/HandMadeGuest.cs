@@ -6,10 +6,8 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
-using System.Linq;
 using Lhype.Machine.Bus;
 using Lhype.Machine.Net;
-using Xunit;
 
 namespace Lhype.Tests.Machine.Net;
 
@@ -124,7 +122,8 @@ internal sealed class HandMadeGuest : INetworkCard, IInbox, IDisposable
         Send(HandMadeFrames.Udp(from, to, payload, destination));
 
     /// <summary>Asks who has <paramref name="address"/>.</summary>
-    public void SendArp(uint address) => Send(HandMadeFrames.Arp(operation: 1, Address, new byte[6], address));
+    public void SendArp(uint address) =>
+        Send(HandMadeFrames.Arp(operation: 1, Address, new byte[6], address));
 
     public static bool IsIp(byte[] frame, int protocol) =>
         frame.Length >= 34 && Word(frame, 12) == 0x0800 && frame[23] == protocol;

@@ -153,8 +153,8 @@ public sealed class UserNetworkTests
     public void Parts_of_a_rule_may_be_left_out()
     {
         Assert.Equal(new SlirpForward(false, 0, 2222, 0, 22, "::2222-:22"), PortForward.Parse("::2222-:22"));
-        Assert.Equal(new SlirpForward(true, 0x0100_007F, 53, 0x0F02_000A, 54, "udp:127.0.0.1:53-10.0.2.15:54"),
-            PortForward.Parse("udp:127.0.0.1:53-10.0.2.15:54"));
+        string full = "udp:127.0.0.1:53-10.0.2.15:54";
+        Assert.Equal(new SlirpForward(true, 0x0100_007F, 53, 0x0F02_000A, 54, full), PortForward.Parse(full));
     }
 
     [Fact]
@@ -318,9 +318,9 @@ public sealed class UserNetworkTests
         socket.ReceiveTimeout = 10_000;
         byte[] buffer = new byte[count];
         int done = 0;
-        while (done < count && socket.Receive(buffer, done, count - done, SocketFlags.None) is > 0 and int part)
+        for (int part = 1; part > 0 && done < count; done += part)
         {
-            done += part;
+            part = socket.Receive(buffer, done, count - done, SocketFlags.None);
         }
 
         return Encoding.ASCII.GetString(buffer, 0, done);
