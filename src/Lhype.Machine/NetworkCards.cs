@@ -56,6 +56,7 @@ public static class NetworkCards
 
     private static INetworkBackend Open(NetworkConfig network, NetworkHost host) => network.Kind switch
     {
+        NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
         _ => throw new LhypeException(
             $"--net {network.Kind}: this version has no such network; use --net none."),
     };
