@@ -6,15 +6,16 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x8_0000,
-        O_TMPFILE = 0x41_0000;
-    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_SETLK = 37;
-    internal const short F_RDLCK = 0, F_WRLCK = 1;
-    internal const int EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EROFS = 30, EPIPE = 32,
-        EADDRINUSE = 98, EADDRNOTAVAIL = 99;
+    internal const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_NOCTTY = 0x100, O_NONBLOCK = 0x800,
+        O_CLOEXEC = 0x8_0000, O_TMPFILE = 0x41_0000;
+    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_GETLK = 36,
+        F_OFD_SETLK = 37;
+    internal const short F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
+    internal const int EPERM = 1, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EFAULT = 14, EBUSY = 16,
+        EROFS = 30, EPIPE = 32, EOPNOTSUPP = 95, ETIMEDOUT = 110;
     internal const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2, FALLOC_FL_ZERO_RANGE = 0x10;
-    internal const short POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16;
-    internal const int EFD_CLOEXEC = 0x8_0000, RLIMIT_NOFILE = 7;
+    internal const short POLLIN = 1, POLLOUT = 4;
+    internal const int EFD_CLOEXEC = 0x8_0000;
 
     [StructLayout(LayoutKind.Sequential)]
     internal struct flock_t
@@ -32,13 +33,6 @@ internal static unsafe partial class Libc
         internal int fd;
         internal short events;
         internal short revents;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct rlimit_t
-    {
-        internal ulong rlim_cur;
-        internal ulong rlim_max;
     }
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
@@ -73,9 +67,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int eventfd(uint initial, int flags);
-
-    [LibraryImport("libc")]
-    internal static partial int getrlimit(int resource, rlimit_t* limit);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial nint getrandom(byte* buffer, nuint length, uint flags);

@@ -31,7 +31,7 @@ public static class NetworkCards
             if (config.Networks[i].Kind != NetworkKind.None)
             {
                 MacAddress mac = MacOf(config, i);
-                INetworkBackend backend = Open(config.Networks[i], host);
+                INetworkBackend backend = Open(config.Networks[i], mac, host);
                 owned.Add(backend);
                 cards.Add(new VirtioNet(memory, host.Inbox, backend, mac, pageTransport));
             }
@@ -54,9 +54,11 @@ public static class NetworkCards
                 + "write six bytes like 02:00:00:00:00:01, the first one even.");
     }
 
-    private static INetworkBackend Open(NetworkConfig network, NetworkHost host) => network.Kind switch
+    private static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host) =>
+        network.Kind switch
     {
         NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
+        NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
         _ => throw new LhypeException(
             $"--net {network.Kind}: this version has no such network; use --net none."),
     };
