@@ -56,10 +56,10 @@ public static class NetworkCards
 
     private static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host) =>
         network.Kind switch
-    {
-        NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
-        NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
-        _ => throw new LhypeException(
-            $"--net {network.Kind}: this version has no such network; use --net none."),
-    };
+        {
+            NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
+            NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
+            _ => throw new LhypeException(
+                $"--net {network.Kind}: this version has no such network; use --net none."),
+        };
 }
