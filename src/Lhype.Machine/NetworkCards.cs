@@ -73,6 +73,7 @@ public static class NetworkCards
     private static INetworkBackend Connect(NetworkConfig network, MacAddress mac, NetworkHost host) =>
         network.Kind switch
         {
+            NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
             NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
             NetworkKind.Tap => TapBackend.Open(network.Target ?? "", host),
             _ => throw new LhypeException(

@@ -64,6 +64,11 @@ public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
         "perl -e 'my $s = 0; $s += 1 / ($_ * $_) for 1..20000; printf \"%.9f %.9f %.9f\\n\", "
         + "$s, atan2(1, 1) * 4, exp(1)'";
 
+    // Sends each line back to front, one per connection; returns when it listens.
+    private const string ReversingServer =
+        "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 7, Listen => 5) or die; "
+        + "fork and exit; while ($c = $s->accept) { chomp($l = <$c>); print $c scalar reverse $l; close $c }'";
+
     [Fact]
     public void Debian_boots_works_and_leaves_a_clean_disk()
     {
@@ -95,6 +100,28 @@ public sealed class DebianTests(DebianDisk disk) : IClassFixture<DebianDisk>
         Command(guest, "dd if=/dev/urandom of=/root/noise bs=1M count=20; sync");
         PowerOff(guest);
         Assert.Equal(before, Hash(disk.Image));
+    }
+
+    [Fact]
+    public void Debian_reaches_the_host_s_loopback_and_answers_on_a_forwarded_port()
+    {
+        byte[] page = RandomNumberGenerator.GetBytes(4 << 20);
+        using LoopbackServer server = new(page);
+        int port = LoopbackServer.FreePort();
+        using GuestSession guest = Boot("run", "-m", "512M", "-d", disk.Image, "--snapshot",
+            "--net", $"user,hostfwd=tcp:127.0.0.1:{port}-:7", "--", "root=/dev/vda", "rw");
+        Command(guest, "ifup eth0");
+        Assert.Contains("inet 10.0.2.15/24", Command(guest, "ip address show eth0"), StringComparison.Ordinal);
+
+        // bash speaks TCP itself; sed drops the header of the answer.
+        string get = $"exec 3<>/dev/tcp/10.0.2.2/{server.Port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; "
+            + "sed '1,/^\\r$/d' <&3 | sha256sum; exec 3<&-";
+        Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(page)), Command(guest, get),
+            StringComparison.Ordinal);
+
+        Command(guest, ReversingServer);
+        Assert.Equal("epyhl olleh"u8, LoopbackServer.Ask(port, "hello lhype\n"));
+        PowerOff(guest);
     }
 
     private static GuestSession Boot(params string[] arguments)
