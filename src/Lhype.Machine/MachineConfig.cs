@@ -88,7 +88,8 @@ public sealed record MachineConfig
     /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: not connected.</summary>
     public const string NotConnected = "none";
 
-    /// <summary>Value of <see cref="Console"/>: the domain's console socket.</summary>
+    /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: nothing but the domain's control
+    /// socket, for <c>lhype console</c>.</summary>
     public const string Socket = "socket";
 
     /// <summary>Memory when <c>--memory</c> is not given, in bytes.</summary>
@@ -96,6 +97,10 @@ public sealed record MachineConfig
 
     /// <summary>Domain name.</summary>
     public string Name { get; set; } = "";
+
+    /// <summary>True if the name was not chosen by the user: a running domain of the same name makes it get a
+    /// number, instead of being an error.</summary>
+    public bool AutoName { get; set; }
 
     /// <summary>Domain ID of <c>lhype add</c>; null: only the name tells domains apart.</summary>
     public string? Id { get; set; }
@@ -141,13 +146,17 @@ public sealed record MachineConfig
     /// <summary>The engine.</summary>
     public EngineKind Engine { get; set; }
 
-    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file
-    /// to write.</summary>
+    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="Socket"/>,
+    /// <see cref="NotConnected"/> or a file to write.</summary>
     public string Serial { get; set; } = Stdio;
 
     /// <summary>Where the virtio console goes: <see cref="Stdio"/>, <see cref="Socket"/> or
     /// <see cref="NotConnected"/> (no such device).</summary>
     public string Console { get; set; } = NotConnected;
+
+    /// <summary>True if there is a virtio console; it is the guest's main console then.</summary>
+    [JsonIgnore]
+    public bool HasVirtioConsole => Console != NotConnected;
 
     /// <summary>Port 0xF4 ends the machine with status (value &lt;&lt; 1) | 1.</summary>
     public bool DebugExit { get; set; }

@@ -9,6 +9,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using System.IO;
+using Lhype.Control;
 using Lhype.Disks;
 using Lhype.Images;
 using Lhype.Machine;
@@ -82,7 +83,15 @@ internal sealed class CommandLine
         root.Options.Add(Help());
         root.Subcommands.Add(Run(guestArguments));
         root.Subcommands.Add(Add(guestArguments));
+        foreach (Command command in DomainGrammar.Commands(_output))
+        {
+            root.Subcommands.Add(command);
+        }
+
         root.Subcommands.Add(Images());
+        Command child = new(DetachedRun.ChildCommand) { Hidden = true };
+        child.SetAction(_ => DetachedRun.RunChild());
+        root.Subcommands.Add(child);
         root.SetAction(SayWhatToDo);
         return root;
     }
@@ -96,7 +105,7 @@ internal sealed class CommandLine
         command.SetAction(parsed =>
         {
             MachineConfig config = options.Settle(parsed, guestArguments, _store);
-            return Start(config, options.Image(parsed), options.IsDryRun(parsed));
+            return Start(config, options.Image(parsed), options, parsed);
         });
         return command;
     }
@@ -119,14 +128,15 @@ internal sealed class CommandLine
         {
             AddWords said = AddWords.Parse(parsed.GetValue(words) ?? [], guestArguments);
             MachineConfig config = options.Settle(parsed, said, _store);
-            return Start(config, options.Image(parsed, said.Kernel), options.IsDryRun(parsed));
+            return Start(config, options.Image(parsed, said.Kernel), options, parsed);
         });
         return command;
     }
 
-    /// <summary>Runs <paramref name="config"/>, or prints it.</summary>
-    private int Start(MachineConfig config, ImageDefinition? image, bool isDryRun)
+    /// <summary>Runs <paramref name="config"/> here or in the background, or prints it.</summary>
+    private int Start(MachineConfig config, ImageDefinition? image, RunOptions options, ParseResult parsed)
     {
+        bool isDryRun = options.IsDryRun(parsed);
         if (image is not null && !isDryRun)
         {
             ImagesCommand.RequireRunnable(image);
@@ -136,7 +146,7 @@ internal sealed class CommandLine
         config = new RootArrangement(_store, text => Say(config, text)).Arrange(config);
         if (!isDryRun)
         {
-            return _run(config);
+            return options.IsDetached(parsed) ? DetachedRun.Start(config, _output) : _run(config);
         }
 
         config.KernelCommandLine = MachineBuilder.CommandLineFor(config, KindOf(config.Kernel));
@@ -238,7 +248,7 @@ internal sealed class CommandLine
             return 0;
         }
 
-        private static string Examples(string command) => command switch
+        private static string Examples(string command) => DomainGrammar.Examples(command) ?? command switch
         {
             "run" => """
                 Examples:
@@ -247,6 +257,7 @@ internal sealed class CommandLine
                   lhype run vmlinuz -i initrd.img -- debug      your own kernel and arguments for it
                   lhype run -d disk.img -- root=/dev/vda        with a disk as root file system
                   lhype run -d disk.img --snapshot --dry-run    see what would run
+                  lhype run --detach --name web                 in the background; see 'lhype console --help'
 
                 Keys on a terminal: Ctrl-A x quits, Ctrl-A h lists the others.
                 Exit status: 0 powered off, 1 error, 2 wrong usage, 3 guest crashed, 4 timeout.
@@ -283,6 +294,7 @@ internal sealed class CommandLine
                 Examples:
                   lhype run                boot a Debian kernel to a shell on this terminal
                   lhype images             list the guests that can be run by name
+                  lhype list               what is running; info, console, stop, pause, resume act on it
                   lhype run --help         all options of one command
                 """,
         };

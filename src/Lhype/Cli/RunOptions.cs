@@ -73,10 +73,18 @@ internal sealed class RunOptions
         "--name", "NAME", "Name of the guest; made from the kernel's when not given.");
 
     private readonly Option<string> _serial = Text(
-        "--serial", "stdio|FILE|none", "Where the first serial port goes; stdio when not given.");
+        "--serial", "stdio|socket|FILE|none",
+        "Where the first serial port goes: this terminal (when not given), nothing but 'lhype console', a "
+        + "file, or nowhere.");
 
     private readonly Option<string> _console = Text(
-        "--console", "stdio|none", "Where the virtio console goes; none when not given.");
+        "--console", "stdio|socket|none",
+        "Gives the guest a virtio console, on this terminal or for 'lhype console' only; none when not "
+        + "given.");
+
+    private readonly Option<bool> _detach = Flag(
+        "--detach",
+        "Run in the background: print the guest's name when it has started; 'lhype console NAME' shows it.");
 
     private readonly Option<bool> _rng = Flag(
         "--rng", "A source of random numbers, as lguest; guests have one in any case.");
@@ -120,10 +128,8 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
-            _cpu, _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout, _dryRun,
-            _config,
-            _stats, _quiet,
-            _verbose,
+            _cpu, _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout,
+            _detach, _dryRun, _config, _stats, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
@@ -136,6 +142,9 @@ internal sealed class RunOptions
 
     /// <summary>True with <c>--dry-run</c>.</summary>
     public bool IsDryRun(ParseResult parsed) => parsed.GetValue(_dryRun);
+
+    /// <summary>True with <c>--detach</c>.</summary>
+    public bool IsDetached(ParseResult parsed) => parsed.GetValue(_detach);
 
     /// <summary>The image that must be there before the machine can run; null when the user gave files.
     /// <paramref name="kernel"/>: the kernel, where it is not in <paramref name="parsed"/>.</summary>
@@ -176,6 +185,7 @@ internal sealed class RunOptions
             Machine = Given(parsed, _machine) is { } board ? Board(board) : config.Machine,
             Engine = Given(parsed, _engine) is { } engine ? Engine(engine) : config.Engine,
             Name = Given(parsed, _name) is { } name ? OptionValues.Name(name) : config.Name,
+            AutoName = config.AutoName && Given(parsed, _name) is null,
             DebugExit = config.DebugExit || parsed.GetValue(_debugExit),
             NoReboot = config.NoReboot || parsed.GetValue(_noReboot),
             TimeoutSeconds = Given(parsed, _timeout) is { } timeout
@@ -204,6 +214,7 @@ internal sealed class RunOptions
         {
             MemoryBytes = words.MemoryBytes,
             Id = id,
+            AutoName = false,
             Name = Given(parsed, _name) is null ? $"{config.Name}-{id}" : config.Name,
             Disks = [.. disk, .. config.Disks],
             Networks = [.. net, .. config.Networks],
@@ -220,6 +231,7 @@ internal sealed class RunOptions
             MachineConfig pulled = new()
             {
                 Name = image.Name,
+                AutoName = true,
                 Kernel = store.KernelPath(image),
                 Initrds = initrds ?? [store.InitrdPath(image)],
             };
@@ -231,7 +243,7 @@ internal sealed class RunOptions
         kernel ??= KernelText(parsed);
         MachineConfig config = parsed.GetValue(_config) is { } source
             ? Read(source)
-            : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!) };
+            : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!), AutoName = true };
         return config with
         {
             Kernel = kernel is null ? config.Kernel : OptionValues.FullPath("--kernel", kernel),
@@ -243,9 +255,10 @@ internal sealed class RunOptions
     {
         string? serial = Given(parsed, _serial);
         string? console = Given(parsed, _console);
-        if (console is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        if (console is not null && !IsConnection(console))
         {
-            throw new UsageException($"--console {OptionValues.Quote(console)} is not one of stdio, none.");
+            throw new UsageException(
+                $"--console {OptionValues.Quote(console)} is not one of stdio, socket, none.");
         }
 
         // The terminal has one user: a virtio console takes it from the serial port.
@@ -254,7 +267,7 @@ internal sealed class RunOptions
             throw new UsageException("Only one of --serial and --console can be stdio.");
         }
 
-        if (serial is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        if (serial is not null && !IsConnection(serial))
         {
             serial = OptionValues.FullPath("--serial", serial);
         }
@@ -262,13 +275,32 @@ internal sealed class RunOptions
         DiskConfig[]? disks = parsed.GetValue(_disk) is { Length: > 0 } given
             ? Array.ConvertAll(given, OptionValues.Disk)
             : null;
-        return config with
+        config = config with
         {
             Disks = disks ?? config.Disks,
             Snapshot = config.Snapshot || parsed.GetValue(_snapshot),
             Networks = Networks(parsed, config),
             Serial = serial ?? (console == MachineConfig.Stdio ? MachineConfig.NotConnected : config.Serial),
             Console = console ?? config.Console,
+        };
+        return IsDetached(parsed) ? WithoutTerminal(config, serial, console) : config;
+    }
+
+    private static bool IsConnection(string value) =>
+        value is MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected;
+
+    /// <summary>What would be on the terminal is reached by <c>lhype console</c> instead.</summary>
+    private static MachineConfig WithoutTerminal(MachineConfig config, string? serial, string? console)
+    {
+        if (serial == MachineConfig.Stdio || console == MachineConfig.Stdio)
+        {
+            throw new UsageException("--detach leaves the terminal: use socket in place of stdio.");
+        }
+
+        return config with
+        {
+            Serial = config.Serial == MachineConfig.Stdio ? MachineConfig.Socket : config.Serial,
+            Console = config.Console == MachineConfig.Stdio ? MachineConfig.Socket : config.Console,
         };
     }
 

@@ -19,6 +19,7 @@ internal static class Initramfs
     private static readonly string[] Modules =
     [
         "virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "ext4", "crc32c_generic",
+        "button", "evdev",
     ];
 
     /// <summary>File systems a root can be on whose driver is not in the first archive.</summary>

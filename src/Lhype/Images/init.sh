@@ -20,6 +20,10 @@ for file in /sys/bus/virtio/devices/*/modalias; do
     [ -e "$file" ] && modprobe -q "$(cat "$file")"
 done
 
+# The ACPI power button, and the file it is read from: for what listens here, or in the root file system.
+modprobe -q button
+modprobe -q evdev
+
 # What the kernel would do with these itself (Documentation/admin-guide/kernel-parameters.rst).
 root= rootfstype= rootflags= mode=ro wait=5 delay=0 next= ip=dhcp
 set -f
@@ -115,6 +119,23 @@ network()
     ip link set eth0 up
     [ -z "$gateway" ] || ip route add default via "$gateway"
 }
+
+# Waits for the power button (lhype stop) and powers off in good order.
+power_button()
+{
+    for name in /sys/class/input/event*/device/name; do
+        [ "$(cat "$name")" = "Power Button" ] || continue
+        event=${name%/device/name}
+        dd if="/dev/input/${event##*/}" of=/dev/null bs=64 count=1 2>/dev/null
+        echo "init: the power button was pressed." >/dev/console
+        kill -TERM -1
+        sync
+        umount -a -r 2>/dev/null
+        poweroff -f
+    done
+}
+
+power_button &
 
 hostname lhype
 ifconfig lo 127.0.0.1 2>/dev/null

@@ -72,6 +72,33 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public void Consoles_can_be_on_the_control_socket()
+    {
+        MachineConfig config = Settle("run", "--console", "socket", "--serial", "socket");
+        Assert.Equal(("socket", "socket"), (config.Console, config.Serial));
+        Assert.Equal("stdio", Settle("run", "--console", "socket").Serial);
+    }
+
+    [Fact]
+    public void Detached_guests_are_not_on_the_terminal()
+    {
+        Assert.Equal(("socket", "none"), Consoles(Settle("run", "--detach")));
+        Assert.Equal(("none", "socket"), Consoles(Settle("run", "--detach", "--serial", "none", "--console",
+            "socket")));
+        Assert.Equal(("/log", "none"), Consoles(Settle("run", "--detach", "--serial", "/log")));
+
+        static (string, string) Consoles(MachineConfig config) => (config.Serial, config.Console);
+    }
+
+    [Fact]
+    public void Only_a_name_the_user_chose_must_be_free()
+    {
+        Assert.True(Settle("run").AutoName);
+        Assert.True(Settle("run", "/boot/vmlinuz").AutoName);
+        Assert.False(Settle("run", "--name", "web").AutoName);
+    }
+
+    [Fact]
     public void Dry_run_output_reads_back_and_can_be_changed()
     {
         string file = Path.GetTempFileName();
@@ -151,7 +178,11 @@ public sealed class CommandLineTests
     [InlineData("--name", "run", "--name", "../x")]
     [InlineData("--timeout", "run", "--timeout", "-1")]
     [InlineData("Only one", "run", "--serial", "stdio", "--console", "stdio")]
-    [InlineData("--console", "run", "--console", "socket")]
+    [InlineData("--console 'x'", "run", "--console", "x")]
+    [InlineData("--detach leaves", "run", "--detach", "--console", "stdio")]
+    [InlineData("--detach leaves", "run", "--detach", "--serial", "stdio")]
+    [InlineData("'stop'", "stop")]
+    [InlineData("--timeout 'x'", "stop", "vm", "--timeout", "x")]
     [InlineData("'nothing'", "images", "pull", "nothing")]
     [InlineData("pull", "images", "pull")]
     [InlineData("kernel arguments", "images", "--", "x")]
@@ -177,6 +208,12 @@ public sealed class CommandLineTests
     [InlineData("run", "-m", "lots", "--help")]
     [InlineData("images", "-h")]
     [InlineData("images", "pull", "--help")]
+    [InlineData("list", "--help")]
+    [InlineData("info", "--help")]
+    [InlineData("console", "--help")]
+    [InlineData("stop", "--help")]
+    [InlineData("pause", "--help")]
+    [InlineData("resume", "--help")]
     public void Help_has_examples(params string[] arguments)
     {
         (int status, string output) = Invoke(arguments);
@@ -201,11 +238,12 @@ public sealed class CommandLineTests
     }
 
     [Fact]
-    public void Only_commands_that_exist_are_shown()
+    public void Commands_for_people_are_shown_and_no_others()
     {
         string output = Invoke("--help").Output;
-        Assert.DoesNotContain("console ", output, StringComparison.Ordinal);
-        Assert.Throws<UsageException>(() => Invoke("list"));
+        Assert.All((string[])["run", "list", "info", "console", "stop", "pause", "resume", "images"], name =>
+            Assert.Contains($"\n  {name} ", output, StringComparison.Ordinal));
+        Assert.DoesNotContain("run-detached", output, StringComparison.Ordinal);
     }
 
     [Fact]
