@@ -34,6 +34,8 @@ setup()
         command -v "${commands[i]}" >/dev/null || missing+=("${packages[i]}")
     done
 
+    # Programs for 32-bit guests are linked with the host's 32-bit C library.
+    [[ $(gcc -m32 -print-file-name=crt1.o 2>/dev/null) == */crt1.o ]] || missing+=(gcc-multilib)
     ((${#missing[@]})) || return 0
     if ((EUID)) || ! command -v apt-get >/dev/null; then
         die "needed packages are missing, install them first: apt-get install ${missing[*]}"

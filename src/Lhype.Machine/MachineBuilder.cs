@@ -28,8 +28,9 @@ public static class MachineBuilder
     private const ulong SmallMachineBytes = 64 << 20;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
-    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port. <paramref name="report"/> is told, from any thread, what goes wrong on the host while the
-    /// machine runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
+    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port.
+    /// <paramref name="report"/> is told, from any thread, what goes wrong on the host while the machine
+    /// runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
     public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null,
         Action<string>? report = null)
     {
