@@ -20,12 +20,20 @@ public sealed unsafe class TapInterface : IDisposable
     private Thread? _watcher;
     private volatile bool _stopping;
 
-    private TapInterface(int fd) => _fd = fd;
+    private TapInterface(int fd, string name)
+    {
+        _fd = fd;
+        Name = name;
+    }
 
-    /// <summary>Attaches to interface <paramref name="name"/>, which is created if the user has the right to.
-    /// Throws LhypeException.</summary>
+    /// <summary>The interface's name.</summary>
+    public string Name { get; }
+
+    /// <summary>Attaches to interface <paramref name="name"/>, which is created if the user has the right to;
+    /// an empty name creates one. Throws LhypeException.</summary>
     public static TapInterface Open(string name)
     {
+        name = name.Length == 0 ? "tap%d" : name;
         int fd = Libc.open("/dev/net/tun", Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
         if (fd < 0)
         {
@@ -38,7 +46,8 @@ public sealed unsafe class TapInterface : IDisposable
         int errno = !fits ? Libc.EINVAL : Libc.device_ioctl(fd, Libc.TUNSETIFF, &request) == 0 ? 0 : Libc.Errno;
         if (errno == 0)
         {
-            return new TapInterface(fd);
+            int length = bytes.IndexOf((byte)0);
+            return new TapInterface(fd, Encoding.UTF8.GetString(bytes[..length]));
         }
 
         _ = Libc.close(fd);

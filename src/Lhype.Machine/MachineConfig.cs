@@ -65,8 +65,14 @@ public sealed record NetworkConfig
     /// <summary>What the card is connected to.</summary>
     public NetworkKind Kind { get; set; }
 
-    /// <summary>The hub file, or the name of the tap interface.</summary>
+    /// <summary>The hub file, or the name of the tap interface; null: a tap interface of any name.</summary>
     public string? Target { get; set; }
+
+    /// <summary>The IPv4 address that the host's end of a tap interface gets; null: as it is.</summary>
+    public string? HostAddress { get; set; }
+
+    /// <summary>The host's bridge that a tap interface becomes a port of; null: as it is.</summary>
+    public string? Bridge { get; set; }
 
     /// <summary>The card's Ethernet address; null: it follows from the domain's ID or name.</summary>
     public string? Mac { get; set; }

@@ -75,7 +75,7 @@ public static class NetworkCards
         {
             NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
             NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
-            NetworkKind.Tap => TapBackend.Open(network.Target ?? "", host),
+            NetworkKind.Tap => TapBackend.Open(network, host),
             _ => throw new LhypeException(
                 $"--net {network.Kind}: this version has no such network; use --net none."),
         };

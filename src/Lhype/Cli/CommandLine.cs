@@ -273,8 +273,9 @@ internal sealed class CommandLine
                 DISK and NETFILE must be files that exist. The first word behind KERNEL that is none, but has
                 an equals sign or is a flag such as ro, rw, quiet or single, begins the kernel arguments; all
                 words from there on are kernel arguments, as are all behind --.
-                lguest's options are understood as well: --block=FILE, --sharenet=FILE, --initrd, --rng and
-                --verbose.
+                lguest's options are understood as well: --block=FILE, --sharenet=FILE, --initrd, --rng,
+                --verbose, and with the rights to make an interface of the host --tunnet=IP[:MAC] or
+                --tunnet=bridge:NAME[:MAC].
 
                 Examples:
                   dd if=/dev/zero of=netfile bs=1024 count=4

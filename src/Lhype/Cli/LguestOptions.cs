@@ -50,9 +50,13 @@ internal static class LguestOptions
         };
     }
 
-    // --tunnet=IP and --tunnet=bridge:NAME made an interface as root; ours use one that is there.
-    private static string TunNet(string value) => throw new UsageException(
-        $"--tunnet={value} would have to set up an interface of the host; make one "
-        + "('ip tuntap add NAME mode tap', then 'ip addr add' or 'ip link set NAME master BRIDGE') and use "
-        + "--net tap=NAME, or --net user, which needs none.");
+    // IP[:MAC] or bridge:NAME[:MAC]; the address of the card has colons itself.
+    private static string TunNet(string value)
+    {
+        bool isBridge = value.StartsWith("bridge:", StringComparison.Ordinal);
+        string[] parts = (isBridge ? value["bridge:".Length..] : value).Split(':', 2);
+        string end = parts[0].Replace(",", ",,", StringComparison.Ordinal);
+        string mac = parts.Length == 1 ? "" : ",mac=" + parts[1].Replace(",", ",,", StringComparison.Ordinal);
+        return (isBridge ? "--net=tap,bridge=" : "--net=tap,address=") + end + mac;
+    }
 }

@@ -87,7 +87,8 @@ internal static class OptionValues
         return new DiskConfig { File = FullPath("--disk", parts[0]), ReadOnly = readOnly, Id = id };
     }
 
-    /// <summary><c>none</c>, <c>user[,hostfwd=RULE]</c>, <c>hub=FILE</c> or <c>tap=NAME</c>, each with
+    /// <summary><c>none</c>, <c>user[,hostfwd=RULE]</c>, <c>hub=FILE</c> or
+    /// <c>tap[=NAME][,address=IP][,bridge=NAME]</c>, each with
     /// <c>,mac=ADDRESS</c> and <c>,pcap=FILE</c> perhaps; a comma in a file name is written twice.</summary>
     public static NetworkConfig Network(string text)
     {
@@ -96,6 +97,7 @@ internal static class OptionValues
         {
             ["none"] when parts.Count == 1 => (NetworkKind.None, null),
             ["user"] => (NetworkKind.User, null),
+            ["tap"] => (NetworkKind.Tap, null),
             ["hub", string file] => (NetworkKind.Hub, FullPath("--net hub=", file)),
             ["tap", string name] when name.Length is > 0 and <= InterfaceNameLength
                 && !name.Contains('/') => (NetworkKind.Tap, name),
@@ -117,12 +119,22 @@ internal static class OptionValues
                 case ["pcap", string file]:
                     network.Pcap = FullPath("--net pcap=", file);
                     break;
+                case ["address", string address] when kind == NetworkKind.Tap:
+                    network.HostAddress = System.Net.IPAddress.TryParse(address, out System.Net.IPAddress? ip)
+                        && ip.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork
+                        ? ip.ToString()
+                        : throw new UsageException(
+                            $"--net tap: address={Quote(address)} is no IPv4 address; write 192.168.19.1.");
+                    break;
+                case ["bridge", string bridge] when kind == NetworkKind.Tap && bridge.Length > 0:
+                    network.Bridge = bridge;
+                    break;
                 case ["hostfwd", string rule] when kind == NetworkKind.User && rule.Length > 0:
                     forwards.Add(rule);
                     break;
                 default:
                     throw new UsageException($"--net {parts[0]} does not know {Quote(part)}; it takes "
-                        + "mac=ADDRESS, pcap=FILE and, with user, hostfwd=RULE.");
+                        + "mac=ADDRESS, pcap=FILE, with user hostfwd=RULE, with tap address=IP or bridge=NAME.");
             }
         }
 

@@ -52,10 +52,10 @@ internal sealed class RunOptions
         "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
 
     private readonly Option<string[]> _net = List(
-        "--net", "none|user|hub=FILE|tap=NAME",
+        "--net", "none|user|hub=FILE|tap[=NAME]",
         "Network card: none, the host's network through address translation (with ,hostfwd=RULE), an "
-        + "Ethernet shared by all guests that name the same file, or a tap interface. "
-        + "Each takes ,mac=ADDRESS and ,pcap=FILE.");
+        + "Ethernet shared by all guests that name the same file, or a tap interface (with ,address=IP or "
+        + ",bridge=NAME set up for it). Each takes ,mac=ADDRESS and ,pcap=FILE.");
 
     private readonly Option<string> _pcap = Text(
         "--pcap", "FILE", "Write all frames of the network card to a file that tcpdump and wireshark read.");

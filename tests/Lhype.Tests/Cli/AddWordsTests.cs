@@ -95,6 +95,27 @@ public sealed class AddWordsTests : IDisposable
         Assert.Equal(1, config.Verbosity);
     }
 
+    [Theory]
+    [InlineData("192.168.19.1", "192.168.19.1", null, null)]
+    [InlineData("192.168.19.1:2:0:0:0:0:9", "192.168.19.1", null, "02:00:00:00:00:09")]
+    [InlineData("bridge:br0", null, "br0", null)]
+    [InlineData("bridge:br0:02:00:00:00:00:09", null, "br0", "02:00:00:00:00:09")]
+    public void Tunnet_is_a_tap_interface_with_address_or_bridge(
+        string value, string? address, string? bridge, string? mac)
+    {
+        NetworkConfig card = Assert.Single(Settle("run", "--tunnet=" + value, "/v/vmlinux").Networks);
+        Assert.Equal((NetworkKind.Tap, null, address, bridge, mac),
+            (card.Kind, card.Target, card.HostAddress, card.Bridge, card.Mac));
+    }
+
+    [Theory]
+    [InlineData("--tunnet=host")]
+    [InlineData("--tunnet=bridge:")]
+    [InlineData("--tunnet=::1")]
+    [InlineData("--tunnet=192.168.19.1:nonsense")]
+    public void Tunnet_refuses_what_is_neither(string option) =>
+        Assert.Throws<UsageException>(() => Invoke(["run", option, "/v/vmlinux"]));
+
     private string Touch(string name)
     {
         string file = Path.Combine(_directory, name);
