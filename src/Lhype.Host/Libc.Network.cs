@@ -1,4 +1,4 @@
-// Libc: what only the network back ends need.
+// Libc: tap interfaces (linux/if.h, linux/if_tun.h).
 
 using System.Runtime.InteropServices;
 
@@ -6,17 +6,19 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const short POLLPRI = 2, POLLERR = 8, POLLHUP = 16;
-    internal const int EADDRINUSE = 98, EADDRNOTAVAIL = 99;
-    internal const int RLIMIT_NOFILE = 7;
+    internal const int IFNAMSIZ = 16;
+    internal const short IFF_TAP = 2, IFF_NO_PI = 0x1000, IFF_VNET_HDR = 0x4000;
+    internal const ulong TUNSETIFF = 0x4004_54CA, TUNSETOFFLOAD = 0x4004_54D0;
 
+    /// <summary>struct ifreq with its flags, 40 bytes.</summary>
     [StructLayout(LayoutKind.Sequential)]
-    internal struct rlimit_t
+    internal struct ifreq_t
     {
-        internal ulong rlim_cur;
-        internal ulong rlim_max;
+        internal fixed byte name[IFNAMSIZ];
+        internal short flags;
+        internal fixed byte rest[22];
     }
 
-    [LibraryImport("libc")]
-    internal static partial int getrlimit(int resource, rlimit_t* limit);
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    internal static partial int device_ioctl(int fd, ulong request, void* argument);
 }
