@@ -19,6 +19,7 @@ public sealed class FrameRing
 
     private readonly byte[] _bytes;
     private uint _head;         // written by the writer, counts bytes ever stored (wraps)
+    private uint _reserved;     // of the writer: bytes to add to the head
     private uint _tail;         // written by the reader, counts bytes ever taken (wraps)
 
     /// <summary>A ring of <paramref name="capacity"/> bytes, a power of two.</summary>
@@ -40,16 +41,30 @@ public sealed class FrameRing
     /// room.</summary>
     public bool TryWrite(ReadOnlySpan<byte> frame)
     {
-        if (frame.IsEmpty || frame.Length > MaxFrame)
+        if (!TryReserve(frame.Length, out Span<byte> room))
         {
             return false;
         }
 
-        uint head = _head;
-        int start = (int)(head & (uint)(_bytes.Length - 1));
-        int record = HeaderBytes + ((frame.Length + 3) & ~3);
+        frame.CopyTo(room);
+        Publish();
+        return true;
+    }
+
+    /// <summary>On the writing thread: room for a frame of <paramref name="length"/> bytes, to be filled and
+    /// then queued by <see cref="Publish"/>. False if there is none.</summary>
+    public bool TryReserve(int length, out Span<byte> room)
+    {
+        room = default;
+        if (length <= 0 || length > MaxFrame)
+        {
+            return false;
+        }
+
+        int start = (int)(_head & (uint)(_bytes.Length - 1));
+        int record = HeaderBytes + ((length + 3) & ~3);
         int skipped = record > _bytes.Length - start ? _bytes.Length - start : 0;
-        uint free = (uint)_bytes.Length - (head - Volatile.Read(ref _tail));
+        uint free = (uint)_bytes.Length - (_head - Volatile.Read(ref _tail));
         if ((uint)(skipped + record) > free)
         {
             return false;
@@ -61,10 +76,17 @@ public sealed class FrameRing
             start = 0;
         }
 
-        BinaryPrimitives.WriteUInt32LittleEndian(_bytes.AsSpan(start), (uint)frame.Length);
-        frame.CopyTo(_bytes.AsSpan(start + HeaderBytes));
-        Volatile.Write(ref _head, head + (uint)(skipped + record));
+        BinaryPrimitives.WriteUInt32LittleEndian(_bytes.AsSpan(start), (uint)length);
+        room = _bytes.AsSpan(start + HeaderBytes, length);
+        _reserved = (uint)(skipped + record);
         return true;
+    }
+
+    /// <summary>On the writing thread: queues the frame that was reserved last.</summary>
+    public void Publish()
+    {
+        Volatile.Write(ref _head, _head + _reserved);
+        _reserved = 0;
     }
 
     /// <summary>On the reading thread: the oldest frame, which stays good until

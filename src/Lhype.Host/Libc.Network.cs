@@ -1,4 +1,4 @@
-// Libc: tap interfaces (linux/if.h, linux/if_tun.h), and what else only the network back ends need.
+// Libc: tap interfaces (linux/if.h, linux/if_tun.h).
 
 using System.Runtime.InteropServices;
 
@@ -24,18 +24,4 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     internal static partial int device_ioctl(int fd, ulong request, void* argument);
-
-    internal const short POLLPRI = 2, POLLERR = 8, POLLHUP = 16;
-    internal const int EADDRINUSE = 98, EADDRNOTAVAIL = 99;
-    internal const int RLIMIT_NOFILE = 7;
-
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct rlimit_t
-    {
-        internal ulong rlim_cur;
-        internal ulong rlim_max;
-    }
-
-    [LibraryImport("libc")]
-    internal static partial int getrlimit(int resource, rlimit_t* limit);
 }

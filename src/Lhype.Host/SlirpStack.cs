@@ -99,12 +99,16 @@ public sealed unsafe partial class SlirpStack : IDisposable
         _thread.Start();
     }
 
-    /// <summary>From one thread, the vCPU's: hands a frame of the guest to the network. False if it is too
-    /// long, or if too many wait already.</summary>
-    public bool TrySend(ReadOnlySpan<byte> frame) => _fromGuest.TryWrite(frame);
+    /// <summary>From one thread, the vCPU's: room for a frame of the guest with <paramref name="length"/>
+    /// bytes, to be filled before <see cref="Send"/>. False if it is too long, or if too many wait
+    /// already.</summary>
+    public bool TryReserve(int length, out Span<byte> room) => _fromGuest.TryReserve(length, out room);
 
-    /// <summary>From the thread of <see cref="TrySend"/>, after one or several frames: makes the network look
-    /// at them.</summary>
+    /// <summary>From that same thread: hands the frame reserved last to the network.</summary>
+    public void Send() => _fromGuest.Publish();
+
+    /// <summary>From that same thread, after one or several frames: makes the network look at
+    /// them.</summary>
     public void Flush()
     {
         // A full barrier between the store of the frame and the load of the flag; Wait has its mirror image.
@@ -115,8 +119,8 @@ public sealed unsafe partial class SlirpStack : IDisposable
         }
     }
 
-    /// <summary>From one thread, the vCPU's: frames that come from now on are announced again. Take what
-    /// waits afterwards.</summary>
+    /// <summary>From that same thread: frames that come from now on are announced again. Take what waits
+    /// afterwards.</summary>
     public void StartReceiving() => Interlocked.Exchange(ref _announced, 0);
 
     /// <summary>From that same thread: the next frame for the guest, good until

@@ -73,7 +73,8 @@ public sealed class DebianTests(DebianDisk disk)
     // Sends each line back to front, one per connection; returns when it listens.
     private const string ReversingServer =
         "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 7, Listen => 5) or die; "
-        + "fork and exit; while ($c = $s->accept) { chomp($l = <$c>); print $c scalar reverse $l; close $c }'";
+        + "fork and exit; "
+        + "while ($c = $s->accept) { chomp($l = <$c>); print $c scalar reverse $l; close $c }'";
 
     [Fact]
     public void Debian_boots_works_and_leaves_a_clean_disk()
@@ -118,7 +119,8 @@ public sealed class DebianTests(DebianDisk disk)
         using DebianGuest guest = DebianGuest.Boot("run", "-m", "512M", "-d", disk.Image, "--snapshot",
             "--net", $"user,hostfwd=tcp:127.0.0.1:{port}-:7", "--", "root=/dev/vda", "rw");
         guest.Command("ifup eth0");
-        Assert.Contains("inet 10.0.2.15/24", guest.Command("ip address show eth0"), StringComparison.Ordinal);
+        Assert.Contains("inet 10.0.2.15/24", guest.Command("ip address show eth0"),
+            StringComparison.Ordinal);
 
         // bash speaks TCP itself; sed drops the header of the answer.
         string get = $"exec 3<>/dev/tcp/10.0.2.2/{server.Port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; "

@@ -36,6 +36,29 @@ public static class UserFrameCheck
         };
     }
 
+    /// <summary>Computes the checksum of the TCP segment or UDP datagram in a frame that
+    /// <see cref="Passes"/>.</summary>
+    public static void Complete(Span<byte> frame)
+    {
+        const int TcpChecksum = 16, UdpChecksum = 6;
+        Span<byte> packet = frame[EthernetHeader..];
+        byte protocol = packet[9];
+        if (BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) != Ipv4 || protocol is not (Tcp or Udp))
+        {
+            return;
+        }
+
+        Span<byte> body = packet[Ipv4Header..BinaryPrimitives.ReadUInt16BigEndian(packet[2..])];
+        Span<byte> checksum = body[(protocol == Tcp ? TcpChecksum : UdpChecksum)..];
+        BinaryPrimitives.WriteUInt16LittleEndian(checksum, 0);
+        ulong pseudo = BinaryPrimitives.ReverseEndianness((ushort)body.Length) + ((ulong)protocol << 8);
+        ushort sum = Segmentation.Fold(
+            Segmentation.Sum(body, Segmentation.Sum(packet[12..Ipv4Header], pseudo)));
+
+        // 0 means "none" in UDP; its other form is as good for everybody.
+        BinaryPrimitives.WriteUInt16LittleEndian(checksum, sum == 0 ? (ushort)0xFFFF : sum);
+    }
+
     private static bool PassesIpv4(ReadOnlySpan<byte> packet)
     {
         const byte VersionAndLength = 0x45;

@@ -15,7 +15,9 @@ public sealed class UserNetwork : INetworkBackend
     private readonly SlirpStack _stack;
     private readonly IInbox _inbox;
     private readonly Action _framesCame;
+    private readonly SegmentJoin _join = new();
     private INetworkCard? _card;
+    private NetworkOffloads _accepted;
 
     private UserNetwork(SlirpStack stack, IInbox inbox)
     {
@@ -24,8 +26,9 @@ public sealed class UserNetwork : INetworkBackend
         _framesCame = FramesCame;
     }
 
-    /// <inheritdoc/>
-    public NetworkOffloads SendOffloads => NetworkOffloads.None;
+    /// <summary>The library looks at every checksum, so they are completed here; it takes TCP segments of any
+    /// length.</summary>
+    public NetworkOffloads SendOffloads => NetworkOffloads.Checksum | NetworkOffloads.Tso4;
 
     /// <summary>Makes the network, with the ports of the host that <paramref name="forwards"/> (rules of
     /// <see cref="PortForward"/>) lead into it, and the socket limit of <see cref="SlirpStack"/>. Throws
@@ -51,10 +54,18 @@ public sealed class UserNetwork : INetworkBackend
     /// <inheritdoc/>
     public void Send(in FrameHeader header, ReadOnlySpan<byte> frame)
     {
-        if (UserFrameCheck.Passes(frame))
+        if (!UserFrameCheck.Passes(frame) || !_stack.TryReserve(frame.Length, out Span<byte> copy))
         {
-            _stack.TrySend(frame);
+            return;
         }
+
+        frame.CopyTo(copy);
+        if ((header.Flags & FrameHeader.NeedsChecksum) != 0)
+        {
+            UserFrameCheck.Complete(copy);
+        }
+
+        _stack.Send();
     }
 
     /// <inheritdoc/>
@@ -62,6 +73,9 @@ public sealed class UserNetwork : INetworkBackend
 
     /// <inheritdoc/>
     public void CardReady() => Deliver();
+
+    /// <inheritdoc/>
+    public void AcceptedOffloads(NetworkOffloads offloads) => _accepted = offloads;
 
     /// <inheritdoc/>
     public void Dispose() => _stack.Dispose();
@@ -75,11 +89,41 @@ public sealed class UserNetwork : INetworkBackend
     // What the guest has no buffer for stays in the stack's ring, which drops what comes when it is full.
     private void Deliver()
     {
-        while (_stack.TryPeek(out ReadOnlySpan<byte> frame) && _card!.Receive(default, frame))
+        bool joins = _accepted.HasFlag(NetworkOffloads.Tso4);
+        while (_stack.TryPeek(out ReadOnlySpan<byte> frame))
         {
-            _stack.Received();
+            if ((joins || _join.IsEmpty) && _join.TryAdd(frame))
+            {
+                _stack.Received();
+            }
+            else if (!Offer())
+            {
+                break;
+            }
+        }
+
+        if (!_join.IsEmpty)
+        {
+            Offer();
         }
 
         _card!.EndReceive();
+    }
+
+    private bool Offer()
+    {
+        ReadOnlySpan<byte> frame = _join.Peek(out FrameHeader header);
+        if (!_accepted.HasFlag(NetworkOffloads.Checksum))
+        {
+            header = header with { Flags = (byte)(header.Flags & ~FrameHeader.DataValid) };
+        }
+
+        bool taken = _card!.Receive(header, frame);
+        if (taken)
+        {
+            _join.Clear();
+        }
+
+        return taken;
     }
 }

@@ -19,7 +19,7 @@ internal sealed class HandMadeGuest : INetworkCard, IInbox, IDisposable
     private const int PatienceMs = 10_000;
 
     private readonly BlockingCollection<Action> _inbox = [];
-    private readonly Queue<byte[]> _received = new();
+    private readonly Queue<(FrameHeader Header, byte[] Frame)> _received = new();
 
     public HandMadeGuest(string? forward = null, int? maxSockets = null)
     {
@@ -46,7 +46,7 @@ internal sealed class HandMadeGuest : INetworkCard, IInbox, IDisposable
         }
 
         Room--;
-        _received.Enqueue(frame.ToArray());
+        _received.Enqueue((header, frame.ToArray()));
         return true;
     }
 
@@ -60,9 +60,12 @@ internal sealed class HandMadeGuest : INetworkCard, IInbox, IDisposable
 
     public void Dispose() => Network.Dispose();
 
-    public void Send(byte[] frame)
+    /// <summary>The header of the frame that was expected last.</summary>
+    public FrameHeader LastHeader { get; private set; }
+
+    public void Send(byte[] frame, FrameHeader header = default)
     {
-        Network.Send(default, frame);
+        Network.Send(header, frame);
         Network.EndSend();
     }
 
@@ -86,12 +89,13 @@ internal sealed class HandMadeGuest : INetworkCard, IInbox, IDisposable
         long deadline = Environment.TickCount64 + PatienceMs;
         while (Environment.TickCount64 < deadline)
         {
-            while (_received.TryDequeue(out byte[]? frame))
+            while (_received.TryDequeue(out (FrameHeader Header, byte[] Frame) next))
             {
-                AnswerArp(frame);
-                if (wanted(frame))
+                AnswerArp(next.Frame);
+                if (wanted(next.Frame))
                 {
-                    return frame;
+                    LastHeader = next.Header;
+                    return next.Frame;
                 }
             }
 

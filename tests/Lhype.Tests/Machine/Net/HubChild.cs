@@ -31,7 +31,7 @@ internal static class HubChild
         using HubPort port = new(file, int.Parse(number));
         for (int i = 0; i >= 0; i++)
         {
-            port.Send(MacAddress.Broadcast, i, i % 2 == 0 ? 65000 : 61);
+            port.Send(MacAddress.Broadcast, i, i % 2 == 0 ? 3000 : 61);
         }
 
         return true;

@@ -2,7 +2,7 @@
 
 using System;
 using System.Collections.Generic;
-using System.Linq;
+using System.IO;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -60,6 +60,61 @@ public sealed class UserNetworkTests
         theirs = data.Sequence + 11;
         guest.SendTcp(GuestPort, port, FirstSequence + 11, theirs, HandMadeGuest.Ack | HandMadeGuest.Fin);
         Assert.Equal("", Read(server, 1));
+    }
+
+    [Fact]
+    public void Unfinished_frames_of_the_guest_are_finished()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        using HandMadeGuest guest = new();
+        uint theirs = Connect(guest, port);
+        using Socket server = listener.AcceptSocket();
+        byte[] payload = new byte[20_000];
+        new Random(1).NextBytes(payload);
+        byte[] frame =
+            HandMadeFrames.Tcp(GuestPort, port, FirstSequence + 1, theirs, HandMadeGuest.Ack, payload);
+        frame[50] ^= 0x55;
+        Assert.True(guest.Network.SendOffloads.HasFlag(NetworkOffloads.Checksum | NetworkOffloads.Tso4));
+        guest.Send(frame, new FrameHeader(FrameHeader.NeedsChecksum, FrameHeader.GsoTcp4, 54, 1460, 34, 16));
+        Assert.Equal(Encoding.Latin1.GetString(payload), Read(server, payload.Length));
+    }
+
+    [Fact]
+    public void A_guest_that_takes_large_frames_gets_them()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        using HandMadeGuest guest = new();
+        guest.Network.AcceptedOffloads(NetworkOffloads.Checksum | NetworkOffloads.Tso4);
+        uint theirs = Connect(guest, port);
+        using Socket server = listener.AcceptSocket();
+        byte[] payload = new byte[300_000];
+        new Random(2).NextBytes(payload);
+        server.SendAsync(payload);
+
+        // Their first window is one segment; it grows with each acknowledgement.
+        using MemoryStream received = new();
+        int largest = 0;
+        while (received.Length < payload.Length)
+        {
+            HandMadeGuest.Segment segment = guest.ExpectTcp(GuestPort, HandMadeGuest.Ack);
+            Assert.Equal(theirs, segment.Sequence);
+            received.Write(segment.Payload);
+            theirs += (uint)segment.Payload.Length;
+            guest.SendTcp(GuestPort, port, FirstSequence + 1, theirs, HandMadeGuest.Ack);
+            if (segment.Payload.Length > largest)
+            {
+                largest = segment.Payload.Length;
+                byte type = largest > 1460 ? FrameHeader.GsoTcp4 : FrameHeader.GsoNone;
+                Assert.Equal(type, guest.LastHeader.GsoType);
+            }
+        }
+
+        Assert.Equal(payload, received.ToArray());
+        Assert.InRange(largest, 3 * 1460, 65_535);
     }
 
     [Fact]
@@ -323,7 +378,7 @@ public sealed class UserNetworkTests
             part = socket.Receive(buffer, done, count - done, SocketFlags.None);
         }
 
-        return Encoding.ASCII.GetString(buffer, 0, done);
+        return Encoding.Latin1.GetString(buffer, 0, done);
     }
 
     private static int FreePort(ProtocolType protocol)

@@ -40,7 +40,8 @@ public sealed class VirtioFuzzTests
         "block" => new VirtioBlock(rig.Memory, rig.Inbox, new MemoryDisk(64 << 10), kind),
         "console" => new VirtioConsole(rig.Memory, rig.Inbox, _ => { }),
         "rng" => new VirtioRng(rig.Memory, rig.Inbox, new CountingEntropy()),
-        "net" => new VirtioNet(rig.Memory, rig.Inbox, new FakeNetwork(), MacAddress.ForDomain("1", 0)),
+        "net" => new VirtioNet(rig.Memory, rig.Inbox, new FakeNetwork { Keep = false },
+            MacAddress.ForDomain("1", 0)),
         _ => new EchoDevice(rig),
     });
 
