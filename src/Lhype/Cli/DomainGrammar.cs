@@ -60,9 +60,9 @@ internal static class DomainGrammar
               lhype console 1 --serial > log.txt < /dev/null
             """,
         "stop" => $"""
-            Presses the ACPI power button, as soon as the guest listens to it, and waits for the guest to
-            power off. A guest that has not after {DomainCommands.DefaultStopSeconds} seconds (or --timeout)
-            runs on, and the exit status is 1.
+            Presses the ACPI power button, as soon as the guest listens to it and every 5 seconds from then
+            on, and waits for the guest to power off. A guest that has not after
+            {DomainCommands.DefaultStopSeconds} seconds (or --timeout) runs on, and the exit status is 1.
             With --force the guest is ended at once, like a power cut: what it has not written to its disks
             is lost, and its 'lhype run' ends with exit status 3.
 

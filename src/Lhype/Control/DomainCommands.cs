@@ -21,6 +21,7 @@ internal sealed class DomainCommands
     private static readonly TimeSpan ListPatience = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan KillPatience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ButtonRetry = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan PressAgain = TimeSpan.FromSeconds(5);
 
     private readonly DomainDirectory _directory;
     private readonly TextWriter _output;
@@ -83,32 +84,28 @@ internal sealed class DomainCommands
     }
 
     /// <summary>Presses the power button, as soon as the guest listens to it, and waits up to
-    /// <paramref name="patience"/> in all for the domain to end.</summary>
+    /// <paramref name="patience"/> in all for the domain to end. The kernel of a guest that boots listens
+    /// before any of its programs do, and forgets what it heard; so the button is pressed again and
+    /// again.</summary>
     internal int Stop(string nameOrId, TimeSpan patience)
     {
         DomainState domain = _directory.Find(nameOrId);
         using DomainClient client = _directory.Connect(domain);
         Stopwatch clock = Stopwatch.StartNew();
         bool pressed = false;
-        while (!pressed && clock.Elapsed < patience)
+        for (TimeSpan left = patience; left > TimeSpan.Zero; left = patience - clock.Elapsed)
         {
-            ControlRequest request = new() { Command = ControlCommand.PowerButton };
-            pressed = client.Ask(request).Pressed ?? false;
-            if (!pressed && client.WaitForEnd(Least(ButtonRetry, patience - clock.Elapsed)))
+            ControlReply reply = client.Ask(new ControlRequest { Command = ControlCommand.PowerButton });
+            if (reply.Pressed == true && !pressed)
+            {
+                pressed = true;
+                SayOnTerminal($"pressed the power button of {domain.Name}, waiting for it to power off ...");
+            }
+
+            if (client.WaitForEnd(Least(pressed ? PressAgain : ButtonRetry, left)))
             {
                 return Gone(domain);
             }
-        }
-
-        if (pressed && RawTerminal.IsTerminal(2))
-        {
-            StandardStreams.Error.WriteLine(
-                $"lhype: pressed the power button of {domain.Name}, waiting for it to power off ...");
-        }
-
-        if (pressed && client.WaitForEnd(patience - clock.Elapsed))
-        {
-            return Gone(domain);
         }
 
         string what = pressed ? "has not powered off" : "does not listen to its power button";
@@ -145,6 +142,14 @@ internal sealed class DomainCommands
         }
 
         return 0;
+    }
+
+    private static void SayOnTerminal(string text)
+    {
+        if (RawTerminal.IsTerminal(2))
+        {
+            StandardStreams.Error.WriteLine($"lhype: {text}");
+        }
     }
 
     private static TimeSpan Least(TimeSpan one, TimeSpan other) => one < other ? one : other;

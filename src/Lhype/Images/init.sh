@@ -21,8 +21,7 @@ for file in /sys/bus/virtio/devices/*/modalias; do
 done
 
 # The ACPI power button, and the file it is read from: for what listens here, or in the root file system.
-modprobe -q button
-modprobe -q evdev
+modprobe -qa button evdev
 
 # What the kernel would do with these itself (Documentation/admin-guide/kernel-parameters.rst).
 root= rootfstype= rootflags= mode=ro wait=5 delay=0 next= ip=dhcp
@@ -123,9 +122,9 @@ network()
 # Waits for the power button (lhype stop) and powers off in good order.
 power_button()
 {
-    for name in /sys/class/input/event*/device/name; do
-        [ "$(cat "$name")" = "Power Button" ] || continue
-        event=${name%/device/name}
+    for event in /sys/class/input/event*; do
+        read -r name <"$event/device/name"
+        [ "$name" = "Power Button" ] || continue
         dd if="/dev/input/${event##*/}" of=/dev/null bs=64 count=1 2>/dev/null
         echo "init: the power button was pressed." >/dev/console
         kill -TERM -1
