@@ -119,12 +119,12 @@ internal static class OptionValues
                 case ["pcap", string file]:
                     network.Pcap = FullPath("--net pcap=", file);
                     break;
-                case ["address", string address] when kind == NetworkKind.Tap:
-                    network.HostAddress = System.Net.IPAddress.TryParse(address, out System.Net.IPAddress? ip)
+                case ["address", string end] when kind == NetworkKind.Tap:
+                    network.HostAddress = System.Net.IPAddress.TryParse(end, out System.Net.IPAddress? ip)
                         && ip.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork
                         ? ip.ToString()
                         : throw new UsageException(
-                            $"--net tap: address={Quote(address)} is no IPv4 address; write 192.168.19.1.");
+                            $"--net tap: address={Quote(end)} is no IPv4 address; write 192.168.19.1.");
                     break;
                 case ["bridge", string bridge] when kind == NetworkKind.Tap && bridge.Length > 0:
                     network.Bridge = bridge;
