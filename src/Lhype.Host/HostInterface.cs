@@ -17,7 +17,8 @@ public static unsafe class HostInterface
     {
         // struct sockaddr_in: family, port, address.
         Libc.ifreq_t request = Named(name, Libc.AF_INET);
-        bool isIpv4 = address.TryWriteBytes(new Span<byte>(request.rest + 2, 4), out int length) && length == 4;
+        Span<byte> bytes = new(request.rest + 2, 4);
+        bool isIpv4 = address.TryWriteBytes(bytes, out int length) && length == bytes.Length;
         Invariant.Check(isIpv4, "an interface gets an IPv4 address");
         Send(Libc.SIOCSIFADDR, ref request, $"give {name} the address {address}");
         BringUp(name);
@@ -62,8 +63,8 @@ public static unsafe class HostInterface
         {
             if (Libc.device_ioctl((int)socket.Handle, code, pointer) != 0)
             {
-                throw new LhypeException($"Cannot {what}: {Libc.Describe(Libc.Errno)}; set the interface up with "
-                    + "'ip' and use --net tap=NAME, or --net user, which needs no rights.");
+                throw new LhypeException($"Cannot {what}: {Libc.Describe(Libc.Errno)}; set the interface up "
+                    + "with 'ip' and use --net tap=NAME, or --net user, which needs no rights.");
             }
         }
     }

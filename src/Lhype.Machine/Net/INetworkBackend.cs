@@ -69,9 +69,9 @@ public interface INetworkBackend : IDisposable
     void Connect(INetworkCard card);
 
     /// <summary>The guest sends a frame of <see cref="MinFrame"/> to <see cref="MaxFrame"/> bytes, Ethernet
-    /// header first. The offsets in <paramref name="header"/> lie inside the frame and its flags within <see
-    /// cref="SendOffloads"/>: the card has checked. Never waits and never throws; what cannot be sent is
-    /// dropped.</summary>
+    /// header first. The offsets in <paramref name="header"/> lie inside the frame and its flags within
+    /// <see cref="SendOffloads"/>: the card has checked. Never waits and never throws; what cannot be sent
+    /// is dropped.</summary>
     void Send(in FrameHeader header, ReadOnlySpan<byte> frame);
 
     /// <summary>The guest has nothing more to send now: wake whoever must hear of the frames.</summary>

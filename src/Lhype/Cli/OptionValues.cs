@@ -134,7 +134,8 @@ internal static class OptionValues
                     break;
                 default:
                     throw new UsageException($"--net {parts[0]} does not know {Quote(part)}; it takes "
-                        + "mac=ADDRESS, pcap=FILE, with user hostfwd=RULE, with tap address=IP or bridge=NAME.");
+                        + "mac=ADDRESS, pcap=FILE, with user hostfwd=RULE, and with tap address=IP or "
+                        + "bridge=NAME.");
             }
         }
 
