@@ -119,10 +119,10 @@ public sealed class KernelImage
             : $"The file {name} is no kernel: it is neither a bzImage, an ELF file nor a multiboot image.");
     }
 
-    /// <summary>True if <paramref name="text"/> stands in what is loaded, as a C string of its own.</summary>
-    public bool HasString(string text)
+    /// <summary>True if <paramref name="text"/> stands in what is loaded.</summary>
+    public bool HasText(string text)
     {
-        byte[] wanted = [0, .. Encoding.ASCII.GetBytes(text), 0];
+        byte[] wanted = Encoding.ASCII.GetBytes(text);
         foreach (KernelSegment segment in Segments)
         {
             if (segment.Data.Span.IndexOf(wanted) >= 0)

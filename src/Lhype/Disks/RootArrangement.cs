@@ -17,13 +17,15 @@ namespace Lhype.Disks;
 /// <summary>Arranges root file systems.</summary>
 internal sealed class RootArrangement
 {
-    private const string Name = "/dev/vd";
+    private const string VirtioName = "/dev/vd";
 
-    // lhype's disks of 2006, and lguest's before it had virtio.
-    private static readonly string[] OldNames = ["/dev/lhb", "/dev/lgb"];
+    // lguest's disks before it had virtio, and lhype's of 2006.
+    private const string LguestName = "/dev/lgb";
+    private static readonly string[] Names = [VirtioName, LguestName, "/dev/lhb"];
 
     private readonly ImageStore _store;
     private readonly Action<string> _say;
+    private KernelImage? _kernel;
 
     /// <summary>Makes it.</summary>
     /// <param name="store">Where pulled images are.</param>
@@ -54,14 +56,15 @@ internal sealed class RootArrangement
         int at = words.FindLastIndex(end < 0 ? words.Count - 1 : end,
             word => word.StartsWith("root=", StringComparison.Ordinal));
         string asked = at < 0 ? config.Root ?? "/dev/vda" : words[at]["root=".Length..];
-        string? old = Array.Find(OldNames, name => TryParse(asked, name, out _, out _));
-        string root = old is null ? asked : Name + asked[old.Length..];
-        if (root != asked)
+        string own = HasVirtio(config) ? VirtioName : LguestName;
+        string? used = Array.Find(Names, name => TryParse(asked, name, out _, out _));
+        string root = used is null ? asked : own + asked[used.Length..];
+        if (root != asked && at >= 0)
         {
-            _say($"root={asked} is {root} here: the guest's virtio driver calls the disk so.");
+            _say($"root={asked} is {root} here: the guest's own driver calls the disk so.");
         }
 
-        bool isWhole = TryParse(root, Name, out int disk, out string partition) && partition.Length == 0;
+        bool isWhole = TryParse(root, own, out int disk, out string partition) && partition.Length == 0;
         root = isWhole ? PartitionOf(config, layouts, root, disk) : root;
         if (at < 0)
         {
@@ -71,6 +74,16 @@ internal sealed class RootArrangement
         words[at] = "root=" + root;
         return config with { Append = root == asked ? config.Append : string.Join(' ', words) };
     }
+
+    /// <summary>False for kernels made for lguest before it had virtio, which say so.</summary>
+    private bool HasVirtio(MachineConfig config) =>
+        IsImage(config) || !File.Exists(config.Kernel) || !Kernel(config).HasText("GenuineLguest");
+
+    private KernelImage Kernel(MachineConfig config) =>
+        _kernel ??= KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+
+    private bool IsImage(MachineConfig config) =>
+        ImageCatalog.All.Any(image => _store.KernelPath(image) == config.Kernel);
 
     /// <summary>Splits <c>/dev/vda2</c> into the disk's number, from 0, and <c>2</c>.</summary>
     private static bool TryParse(string device, string name, out int disk, out string partition)
@@ -134,15 +147,13 @@ internal sealed class RootArrangement
             return config;
         }
 
-        KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
-        return WithDriversFor(kernel, config, fileSystems);
+        return WithDriversFor(Kernel(config), config, fileSystems);
     }
 
     private MachineConfig WithDriversFor(KernelImage kernel, MachineConfig config, List<string> fileSystems)
     {
-        // A kernel that unpacks itself does not show what is in it; lguest's first disks had a driver of
-        // their own.
-        if (kernel.Kind != KernelKind.Linux || kernel.HasString("virtio_blk") || kernel.HasString("lguest"))
+        // A kernel that unpacks itself does not show what is in it.
+        if (kernel.Kind != KernelKind.Linux || kernel.HasText("\0virtio_blk\0") || !HasVirtio(config))
         {
             return config;
         }
