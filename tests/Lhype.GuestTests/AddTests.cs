@@ -13,6 +13,9 @@ namespace Lhype.GuestTests;
 public sealed class AddTests : IDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("lhype-add-").FullName;
+
+    // Two numbers that no other guest of this user is likely to have.
+    private readonly int _id = Random.Shared.Next(2000, 32000) * 2;
     private readonly DebianDisk _disk;
     private readonly string _kernel;
 
@@ -31,12 +34,13 @@ public sealed class AddTests : IDisposable
         string disk = _disk.Copy();
         AddThreadProgram(disk);
         using DebianGuest guest =
-            DebianGuest.Boot("add", "32M", "1", _kernel, disk, NetFile(), "root=/dev/lhba");
+            DebianGuest.Boot("add", "32M", $"{_id}", _kernel, disk, NetFile(), "root=/dev/lhba");
         string error = guest.Session.Error;
         Assert.Contains("root=/dev/lhba is /dev/vda here", error, StringComparison.Ordinal);
         Assert.Contains("vmlinux is the kernel of debian-i386", error, StringComparison.Ordinal);
         Assert.Contains("/dev/vda on / type ext4 (rw", guest.Command("mount"), StringComparison.Ordinal);
-        Assert.Contains("02:00:00:01:00:00", guest.Command("ip link show eth0"), StringComparison.Ordinal);
+        Assert.Contains($"02:00:{_id >> 8:x2}:{_id & 0xFF:x2}:00:00", guest.Command("ip link show eth0"),
+            StringComparison.Ordinal);
         Assert.Contains("tls ok: 8 threads", guest.Command("/root/tls-threads"), StringComparison.Ordinal);
         guest.PowerOff();
     }
@@ -45,7 +49,8 @@ public sealed class AddTests : IDisposable
     public void The_root_of_a_partitioned_disk_is_found()
     {
         string disk = Partitioned();
-        using DebianGuest guest = DebianGuest.Boot("add", "64", "2", "debian-i386", disk, "--snapshot", "rw");
+        using DebianGuest guest =
+            DebianGuest.Boot("add", "64", $"{_id}", "debian-i386", disk, "--snapshot", "rw");
         Assert.Contains("disk.mbr is partitioned; its root is /dev/vda2 (ext4, labelled debian).",
             guest.Session.Error, StringComparison.Ordinal);
         Assert.Contains("/dev/vda2 on / type ext4 (rw", guest.Command("mount"), StringComparison.Ordinal);
@@ -67,8 +72,9 @@ public sealed class AddTests : IDisposable
             string got = one.Command("busybox wget -q -O - http://192.168.19.2/file | md5sum").Trim();
             Assert.Equal(sum, got);
             (int status, string output, string error) =
-                GuestSession.Run("add", "64M", "2", _kernel, "--net", "hub=" + net, "ro");
-            Assert.True(status == 1 && error.Contains("vmlinux-2", StringComparison.Ordinal), output + error);
+                GuestSession.Run("add", "64M", $"{_id + 1}", _kernel, "ro");
+            Assert.True(status == 1 && error.Contains("running already", StringComparison.Ordinal),
+                output + error);
         }
 
         // The second one was killed. Another takes its place.
@@ -82,7 +88,7 @@ public sealed class AddTests : IDisposable
     [Fact]
     public void Too_little_memory_is_named_as_the_reason()
     {
-        using GuestSession guest = GuestSession.Start("add", "32M", "3", "debian-i386");
+        using GuestSession guest = GuestSession.Start("add", "32M", $"{_id}", "debian-i386");
         guest.Expect(GuestSession.Prompt);
         guest.Command("sysctl -w vm.panic_on_oom=1");
         guest.Type("tail /dev/zero\r");
@@ -101,7 +107,7 @@ public sealed class AddTests : IDisposable
         File.WriteAllBytes(_kernel, kernel);
         string disk = Path.Combine(_directory, "disk");
         File.WriteAllBytes(disk, new byte[1 << 20]);
-        (_, _, string error) = GuestSession.Run("add", "64M", "4", _kernel, disk, "ro", "--dry-run");
+        (_, _, string error) = GuestSession.Run("add", "64M", $"{_id}", _kernel, disk, "ro", "--dry-run");
         Assert.Contains("vmlinux has no driver for its disk built in", error, StringComparison.Ordinal);
     }
 
@@ -115,11 +121,11 @@ public sealed class AddTests : IDisposable
         Assert.Contains("\"name\": \"vmlinux-5\"", output, StringComparison.Ordinal);
     }
 
-    private DebianGuest Boot(int id, string net)
+    private DebianGuest Boot(int number, string net)
     {
-        DebianGuest guest = DebianGuest.Boot("add", "64M", id.ToString(), _kernel, _disk.Image, net,
+        DebianGuest guest = DebianGuest.Boot("add", "64M", $"{_id + number - 1}", _kernel, _disk.Image, net,
             "root=/dev/lhba", "--snapshot");
-        guest.Command($"ip address add 192.168.19.{id}/24 dev eth0; ip link set eth0 up");
+        guest.Command($"ip address add 192.168.19.{number}/24 dev eth0; ip link set eth0 up");
         return guest;
     }
 
