@@ -15,6 +15,7 @@ public sealed class UserNetwork : INetworkBackend
     private readonly SlirpStack _stack;
     private readonly IInbox _inbox;
     private readonly Action _framesCame;
+    private readonly FragmentJoin _fragments = new();
     private readonly SegmentJoin _join = new();
     private INetworkCard? _card;
     private NetworkOffloads _accepted;
@@ -54,6 +55,11 @@ public sealed class UserNetwork : INetworkBackend
     /// <inheritdoc/>
     public void Send(in FrameHeader header, ReadOnlySpan<byte> frame)
     {
+        if (FragmentJoin.IsFragment(frame))
+        {
+            frame = _fragments.Add(frame);
+        }
+
         if (!UserFrameCheck.Passes(frame) || !_stack.TryReserve(frame.Length, out Span<byte> copy))
         {
             return;

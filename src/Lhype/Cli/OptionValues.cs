@@ -6,6 +6,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using System.Text;
+using Lhype.Host;
 using Lhype.Machine;
 using Lhype.Machine.Net;
 
@@ -130,7 +131,7 @@ internal static class OptionValues
                     network.Bridge = bridge;
                     break;
                 case ["hostfwd", string rule] when kind == NetworkKind.User && rule.Length > 0:
-                    forwards.Add(rule);
+                    forwards.Add(Forward(rule));
                     break;
                 default:
                     throw new UsageException($"--net {parts[0]} does not know {Quote(part)}; it takes "
@@ -141,6 +142,18 @@ internal static class OptionValues
 
         network.HostForwards = forwards;
         return network;
+    }
+
+    private static string Forward(string rule)
+    {
+        try
+        {
+            return PortForward.Parse(rule).Text;
+        }
+        catch (LhypeException error)
+        {
+            throw new UsageException(error.Message);
+        }
     }
 
     /// <summary>A file name, made absolute: a settled configuration means the same in every

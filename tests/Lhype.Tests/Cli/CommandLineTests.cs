@@ -169,6 +169,7 @@ public sealed class CommandLineTests
     [InlineData("mac='01:00:00:00:00:00'", "run", "--net", "user,mac=01:00:00:00:00:00")]
     [InlineData("mac='2:3'", "run", "--net", "user,mac=2:3")]
     [InlineData("'hostfwd=x'", "run", "--net", "hub=/x,hostfwd=x")]
+    [InlineData("'65536' is not a port", "run", "--net", "user,hostfwd=tcp::65536-:22")]
     [InlineData("needs a network card", "run", "--pcap", "/x")]
     [InlineData("which card", "run", "--pcap", "/x", "--net", "user", "--net", "hub=/y")]
     [InlineData("--cpu 'z80'", "run", "--cpu", "z80")]

@@ -3,18 +3,21 @@
 // that nothing but the test's own sockets hears of them.
 
 using System;
+using System.Collections.Generic;
 
 namespace Lhype.Tests.Machine.Net;
 
 internal sealed class DamagedFrames(int seed, int udpPort, int tcpPort)
 {
     private readonly Random _random = new(seed);
+    private Queue<byte[]> _fragments = new();
 
     public byte[] Next()
     {
         byte[] frame = Good();
         bool isIp = frame[13] == 0;
-        for (int change = _random.Next(4); change > 0; change--)
+        bool isFragment = isIp && (frame[20] & 0x3F | frame[21]) != 0;
+        for (int change = isFragment ? 0 : _random.Next(4); change > 0; change--)
         {
             // Not the IP addresses and the ports behind a header of the usual length.
             int at = 12 + _random.Next(frame.Length - 12);
@@ -28,13 +31,36 @@ internal sealed class DamagedFrames(int seed, int udpPort, int tcpPort)
         if (isIp)
         {
             frame[14] = (byte)((frame[14] & 0xF0) | Math.Min(frame[14] & 15, 5));
-            if (_random.Next(10) != 0)
+            if (!isFragment && _random.Next(10) != 0)
             {
                 HandMadeFrames.FixChecksums(frame);
             }
         }
 
         return _random.Next(10) == 0 ? frame[.._random.Next(14, frame.Length)] : frame;
+    }
+
+    // The next fragment of a datagram or ping, mostly in order, so that some become whole.
+    private byte[] Fragment()
+    {
+        if (_fragments.Count == 0)
+        {
+            byte[] payload = new byte[_random.Next(65_507)];
+            byte[] whole = _random.Next(2) == 0
+                ? HandMadeFrames.Udp(5000, udpPort, payload, HandMadeGuest.Gateway)
+                : HandMadeFrames.Ping(payload);
+            _fragments = new Queue<byte[]>(HandMadeFrames.Fragments(whole, _random.Next(4)));
+        }
+
+        byte[] fragment = _fragments.Dequeue();
+        if (_random.Next(50) == 0)
+        {
+            fragment[20] = (byte)_random.Next(64);
+            fragment[21] = (byte)_random.Next(256);
+            _fragments.Clear();
+        }
+
+        return fragment;
     }
 
     private byte[] Good()
@@ -59,13 +85,7 @@ internal sealed class DamagedFrames(int seed, int udpPort, int tcpPort)
             case 3:
                 return HandMadeFrames.Ping(payload);
             case 4:
-                // A fragment: few identifications, so that they meet.
-                byte[] fragment = HandMadeFrames.Udp(from, udpPort, payload, HandMadeGuest.Gateway);
-                fragment[19] = (byte)_random.Next(4);
-                fragment[20] = (byte)_random.Next(64);
-                fragment[21] = (byte)_random.Next(256);
-                HandMadeFrames.FixChecksums(fragment);
-                return fragment;
+                return Fragment();
             default:
                 return HandMadeFrames.Tcp(from, tcpPort, (uint)_random.Next(3000), (uint)_random.Next(),
                     (byte)_random.Next(64), payload);

@@ -2,6 +2,7 @@
 
 using System;
 using System.Buffers.Binary;
+using System.Collections.Generic;
 
 namespace Lhype.Tests.Machine.Net;
 
@@ -46,6 +47,26 @@ internal static class HandMadeFrames
         message[0] = 8;
         payload.CopyTo(message, 8);
         return Ip(HandMadeGuest.Gateway, IcmpProtocol, message);
+    }
+
+    /// <summary>An IPv4 frame in pieces of 1480 bytes.</summary>
+    public static List<byte[]> Fragments(byte[] frame, int identification)
+    {
+        const int Most = 1480;
+        List<byte[]> fragments = [];
+        for (int at = 34; at < frame.Length; at += Most)
+        {
+            int end = Math.Min(frame.Length, at + Most);
+            byte[] fragment = [.. frame[..34], .. frame[at..end]];
+            Put(fragment, 16, fragment.Length - 14);
+            Put(fragment, 18, identification);
+            Put(fragment, 20, ((at - 34) / 8) | (end == frame.Length ? 0 : 0x2000));
+            Put(fragment, 24, 0);
+            Put(fragment, 24, Sum(fragment.AsSpan(14, 20), 0));
+            fragments.Add(fragment);
+        }
+
+        return fragments;
     }
 
     public static byte[] Arp(int operation, uint sender, byte[] targetMac, uint target)

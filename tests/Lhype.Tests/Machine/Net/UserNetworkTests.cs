@@ -3,6 +3,7 @@
 using System;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -145,6 +146,28 @@ public sealed class UserNetworkTests
         (int from, byte[] payload) = guest.ExpectUdp(GuestPort);
         Assert.Equal(port, from);
         Assert.Equal("answer", Encoding.ASCII.GetString(payload));
+    }
+
+    [Fact]
+    public void A_datagram_in_fragments_arrives_whole()
+    {
+        using Socket server = new(SocketType.Dgram, ProtocolType.Udp);
+        server.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        server.ReceiveTimeout = 10_000;
+        int port = ((IPEndPoint)server.LocalEndPoint!).Port;
+        using HandMadeGuest guest = new();
+        byte[] payload = new byte[65_507];
+        new Random(5).NextBytes(payload);
+        List<byte[]> fragments = HandMadeFrames.Fragments(
+            HandMadeFrames.Udp(GuestPort, port, payload, HandMadeGuest.Gateway), identification: 7);
+
+        // First with a hole, of which nothing may come.
+        fragments.Where((_, index) => index != 3).ToList().ForEach(fragment => guest.Send(fragment));
+        fragments.ForEach(fragment => guest.Send(fragment));
+        byte[] buffer = new byte[70_000];
+        int count = server.Receive(buffer);
+        Assert.Equal(payload, buffer[..count]);
+        Assert.False(server.Poll(100_000, SelectMode.SelectRead));
     }
 
     [Fact]
