@@ -161,18 +161,17 @@ public sealed class DomainDirectory
 
     private static string UniqueName(MachineConfig config, List<DomainState> others)
     {
-        string name = config.Name.Length != 0 ? config.Name : "guest";
-        DomainState? same = others.Find(other => other.Name == name);
-        if (same is not null && !config.AutoName)
+        string wanted = config.Name.Length != 0 ? config.Name : "guest";
+        string name = wanted;
+        for (int number = 2; others.Find(other => other.Name == name) is { } same; number++)
         {
-            throw new LhypeException($"A guest called {name} is running already (number {same.Id}, process "
-                + $"{same.Pid}); choose another --name, or end it with 'lhype stop {name}'.");
-        }
+            if (!config.AutoName && config.Name.Length != 0)
+            {
+                throw new LhypeException($"A guest called {name} is running already (number {same.Id}, "
+                    + $"process {same.Pid}); choose another --name, or end it with 'lhype stop {name}'.");
+            }
 
-        for (int number = 2; same is not null; number++)
-        {
-            name = string.Create(CultureInfo.InvariantCulture, $"{config.Name}-{number}");
-            same = others.Find(other => other.Name == name);
+            name = string.Create(CultureInfo.InvariantCulture, $"{wanted}-{number}");
         }
 
         return name;
