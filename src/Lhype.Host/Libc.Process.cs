@@ -6,9 +6,8 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_WRONLY = 1, O_CREAT = 0x40, O_DIRECTORY = 0x1_0000, O_NOFOLLOW = 0x2_0000;
+    internal const int O_WRONLY = 1, O_DIRECTORY = 0x1_0000, O_NOFOLLOW = 0x2_0000;
     internal const int ENOENT = 2, EEXIST = 17, ENOTDIR = 20, ELOOP = 40;
-    internal const short F_UNLCK = 2;
 
     [StructLayout(LayoutKind.Sequential)]
     internal struct stat_t

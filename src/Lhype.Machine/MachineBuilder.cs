@@ -25,17 +25,20 @@ public static class MachineBuilder
 {
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
+    private const ulong SmallMachineBytes = 64 << 20;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
     /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port.
-    /// Throws LhypeException; nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
+    /// <paramref name="report"/> is told, from any thread, what goes wrong on the host while the machine
+    /// runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null,
+        Action<string>? report = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, console, serial, owned);
+            return Assemble(config, console, serial, report ?? (_ => { }), owned);
         }
         catch
         {
@@ -58,9 +61,15 @@ public static class MachineBuilder
             extra.Add("console=hvc0");
         }
 
+        if (config.MemoryBytes < SmallMachineBytes)
+        {
+            // The files of ftrace take 6 MiB (Linux kernel/trace/trace.c), more than a small guest has left.
+            extra.Add("initcall_blacklist=tracer_init_tracefs");
+        }
+
         if (config.Disks.Count != 0)
         {
-            extra.Add("root=/dev/vda");
+            extra.Add("root=" + (config.Root ?? "/dev/vda"));
             extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
         }
 
@@ -93,14 +102,6 @@ public static class MachineBuilder
             throw new LhypeException($"--console {config.Console}: it is one of stdio, socket, none.");
         }
 
-        foreach (NetworkConfig network in config.Networks)
-        {
-            if (network.Kind != NetworkKind.None)
-            {
-                throw new LhypeException("--net: this version has no network cards; use --net none.");
-            }
-        }
-
         if (!(config.TimeoutSeconds >= 0 && config.TimeoutSeconds <= MaxTimeoutSeconds))
         {
             throw new LhypeException($"--timeout: it must be 0 to {MaxTimeoutSeconds} seconds.");
@@ -112,15 +113,17 @@ public static class MachineBuilder
                 $"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
         }
 
-        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
+        int cards = config.Disks.Count + config.Networks.Count;
+        if (cards >= PciHostBridge.SlotCount - 3)
         {
             throw new LhypeException(
-                $"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+                $"--disk and --net: {cards} devices are more than the PCI bus has slots for.");
         }
     }
 
     private static BuiltMachine Assemble(
-        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
+        MachineConfig config, GuestConsole console, GuestConsole? serial, Action<string> report,
+        List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -137,7 +140,7 @@ public static class MachineBuilder
         // code.
         HostClock hostClock = Own(owned, new HostClock());
         VirtualMachine machine = new(new VirtualClock(new HostClockSource(hostClock)));
-        GuestRam ram = Own(owned, new GuestRam(config.MemoryBytes));
+        GuestRam ram = Own(owned, new GuestRam(RamBytes(config.MemoryBytes)));
         IEngine engine = new TranslatorEngine();
         IVcpu vcpu = Own(owned, engine.CreateVcpu(ram, machine, model));
         GuestMemory memory = new(ram, vcpu.InvalidateCode);
@@ -154,7 +157,9 @@ public static class MachineBuilder
         router.IoApic.Attach(machine.Bus);
 
         AcpiPm power = AddChips(config, console, serial, machine, router, memory);
-        AddPci(config, console, machine, router, memory, entropy, disks);
+        NetworkHost host = new(machine, machine.Clock, report);
+        List<VirtioNet> cards = NetworkCards.Make(config, memory, host, owned);
+        AddPci(config, console, machine, router, memory, entropy, disks, cards);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
         AcpiTables.Place(memory, config.Cpus);
@@ -212,9 +217,10 @@ public static class MachineBuilder
         return power;
     }
 
-    // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
+    // The PCI bus: disks from slot 1 in the order given, network cards, then console and entropy source.
     private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
-        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
+        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks,
+        List<VirtioNet> cards)
     {
         List<VirtioDevice> devices = [];
         for (int i = 0; i < disks.Count; i++)
@@ -222,6 +228,7 @@ public static class MachineBuilder
             devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
         }
 
+        devices.AddRange(cards);
         if (config.HasVirtioConsole)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);
@@ -244,6 +251,12 @@ public static class MachineBuilder
 
         bridge.AssignResources();
     }
+
+    // Small machines lose nothing to the hole for video and ROM: as the chipsets of their time did, the board
+    // moves the RAM behind it to the top. Linux insists on RAM under all of its image, which for Debian's
+    // i386 kernels ends a few pages above 32 MiB.
+    private static ulong RamBytes(ulong wanted) =>
+        wanted < SmallMachineBytes ? wanted + (BootLayout.ReservedEnd - BootLayout.ReservedStart) : wanted;
 
     private static void Start(IVcpu vcpu, BootState state, HostClock clock)
     {

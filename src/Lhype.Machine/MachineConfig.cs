@@ -65,8 +65,20 @@ public sealed record NetworkConfig
     /// <summary>What the card is connected to.</summary>
     public NetworkKind Kind { get; set; }
 
-    /// <summary>The hub file, or the name of the tap interface.</summary>
+    /// <summary>The hub file, or the name of the tap interface; null: a tap interface of any name.</summary>
     public string? Target { get; set; }
+
+    /// <summary>The IPv4 address that the host's end of a tap interface gets; null: as it is.</summary>
+    public string? HostAddress { get; set; }
+
+    /// <summary>The host's bridge that a tap interface becomes a port of; null: as it is.</summary>
+    public string? Bridge { get; set; }
+
+    /// <summary>The card's Ethernet address; null: it follows from the domain's ID or name.</summary>
+    public string? Mac { get; set; }
+
+    /// <summary>The file to which all frames are written, in pcap form; null: none.</summary>
+    public string? Pcap { get; set; }
 
     /// <summary>Forwarded ports of <c>user</c>, each as written:
     /// <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
@@ -120,6 +132,10 @@ public sealed record MachineConfig
 
     /// <summary>Disks in the order the guest sees them.</summary>
     public IReadOnlyList<DiskConfig> Disks { get; set; } = [];
+
+    /// <summary>What <c>root=</c> the tool arranges when there are disks; null: the whole first
+    /// disk.</summary>
+    public string? Root { get; set; }
 
     /// <summary>Disk writes go to a temporary overlay that is dropped at the end.</summary>
     public bool Snapshot { get; set; }

@@ -98,7 +98,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
                 ? new ConsoleSession(_config.Console, domain.VirtioConsole, messages, failed)
                 : null;
             GuestConsole? serial = _virtio is null ? null : _serial.Console;
-            _built = MachineBuilder.Build(_config, Main.Console, serial);
+            _built = MachineBuilder.Build(_config, Main.Console, serial, messages.Say);
         }
         catch
         {

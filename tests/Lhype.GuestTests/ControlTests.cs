@@ -36,7 +36,7 @@ public sealed class ControlTests : IDisposable
         Assert.Equal("web\n", Detach("--name", "web", "-m", "128M"));
         JsonElement web = Assert.Single(List().EnumerateArray());
         Assert.Equal("web", web.GetProperty("name").GetString());
-        Assert.Equal(1, web.GetProperty("id").GetInt32());
+        Assert.Equal(1001, web.GetProperty("id").GetInt32());
         Assert.Equal("running", web.GetProperty("state").GetString());
         Assert.Equal(128L << 20, web.GetProperty("memoryBytes").GetInt64());
         Assert.Equal("translator", web.GetProperty("engine").GetString());

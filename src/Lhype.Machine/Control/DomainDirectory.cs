@@ -17,6 +17,7 @@ namespace Lhype.Machine.Control;
 /// <summary>The domains of one user.</summary>
 public sealed class DomainDirectory
 {
+    private const int FirstAutomaticId = 1001;
     private const int MaxSocketPath = 107;      // sun_path, less the final zero
     private const int DyingMs = 1_000, RetryMs = 20;
     private const string StateSuffix = ".json", SocketSuffix = ".socket";
@@ -176,12 +177,12 @@ public sealed class DomainDirectory
         return name;
     }
 
-    // The user's ID if it is a number, otherwise the lowest that is free.
+    // The user's ID if it is a number, otherwise the lowest that is free, of those that nobody types.
     private static int UniqueId(MachineConfig config, List<DomainState> others)
     {
         if (!TryParse(config.Id, out int id))
         {
-            id = 1;
+            id = FirstAutomaticId;
             while (others.Exists(other => other.Id == id))
             {
                 id++;

@@ -1,10 +1,11 @@
-// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line
-// becomes the settled MachineConfig. Called by CommandLine.
+// The options of `lhype run` and `lhype add`: what they are called, what help says about them, and how a
+// parsed command line becomes the settled MachineConfig. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 using System.IO;
 using System.Linq;
 using Lhype.Cpu.Architecture;
@@ -51,7 +52,13 @@ internal sealed class RunOptions
         "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
 
     private readonly Option<string[]> _net = List(
-        "--net", "none", "Network card; none in this version.");
+        "--net", "none|user|hub=FILE|tap[=NAME]",
+        "Network card: none, the host's network through address translation (with ,hostfwd=RULE), an "
+        + "Ethernet shared by all guests that name the same file, or a tap interface (with ,address=IP or "
+        + ",bridge=NAME set up for it). Each takes ,mac=ADDRESS and ,pcap=FILE.");
+
+    private readonly Option<string> _pcap = Text(
+        "--pcap", "FILE", "Write all frames of the network card to a file that tcpdump and wireshark read.");
 
     private readonly Option<string> _cpu = Text(
         "--cpu", "MODEL", $"What the guest's CPUID shows: {string.Join(", ", CpuNames)}.");
@@ -79,6 +86,9 @@ internal sealed class RunOptions
         "--detach",
         "Run in the background: print the guest's name when it has started; 'lhype console NAME' shows it.");
 
+    private readonly Option<bool> _rng = Flag(
+        "--rng", "A source of random numbers, as lguest; guests have one in any case.");
+
     private readonly Option<bool> _debugExit = Flag(
         "--debug-exit", "A write to port 0xF4 ends the machine with exit status (value << 1) | 1.");
 
@@ -101,19 +111,32 @@ internal sealed class RunOptions
 
     private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
 
-    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them.</summary>
+    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them, with the kernel
+    /// as argument.</summary>
     public void AddTo(Command command)
     {
         command.Arguments.Add(_kernelArgument);
+        AddOptionsTo(command, except: []);
+    }
+
+    /// <summary>Adds them to <paramref name="command"/> but for what <c>lhype add</c> says with
+    /// words.</summary>
+    public void AddToAdd(Command command) => AddOptionsTo(command, except: [_kernel, _memory, _config]);
+
+    private void AddOptionsTo(Command command, Option[] except)
+    {
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
-            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _detach, _dryRun,
-            _config, _stats, _quiet, _verbose,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
+            _cpu, _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout,
+            _detach, _dryRun, _config, _stats, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
-            command.Options.Add(option);
+            if (!except.Contains(option))
+            {
+                command.Options.Add(option);
+            }
         }
     }
 
@@ -123,11 +146,11 @@ internal sealed class RunOptions
     /// <summary>True with <c>--detach</c>.</summary>
     public bool IsDetached(ParseResult parsed) => parsed.GetValue(_detach);
 
-    /// <summary>The image that must be there before the machine can run; null when the user gave
-    /// files.</summary>
-    public ImageDefinition? Image(ParseResult parsed)
+    /// <summary>The image that must be there before the machine can run; null when the user gave files.
+    /// <paramref name="kernel"/>: the kernel, where it is not in <paramref name="parsed"/>.</summary>
+    public ImageDefinition? Image(ParseResult parsed, string? kernel = null)
     {
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         if (kernel is null)
         {
             return parsed.GetValue(_config) is null ? ImageCatalog.Default : null;
@@ -141,9 +164,11 @@ internal sealed class RunOptions
     /// <param name="parsed">The parsed command line, without errors.</param>
     /// <param name="kernelArguments">What stood behind <c>--</c>.</param>
     /// <param name="store">Where pulled images are.</param>
-    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store)
+    /// <param name="kernel">The kernel, where it is not in <paramref name="parsed"/>.</param>
+    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store,
+        string? kernel = null)
     {
-        MachineConfig config = WithKernel(parsed, store);
+        MachineConfig config = WithKernel(parsed, store, kernel);
         config = WithDevices(parsed, config);
 
         List<string> append = [config.Append, .. parsed.GetValue(_append) ?? []];
@@ -173,12 +198,35 @@ internal sealed class RunOptions
 
     private static string[] CpuNames => [.. CpuModel.All.Select(model => model.Name)];
 
-    private MachineConfig WithKernel(ParseResult parsed, ImageStore store)
+    /// <summary>The configuration <c>lhype add</c> asks for with <paramref name="words"/> and the options
+    /// beside them.</summary>
+    public MachineConfig Settle(ParseResult parsed, AddWords words, ImageStore store)
+    {
+        MachineConfig config = Settle(parsed, words.KernelArguments, store, words.Kernel);
+        string id = words.Id.ToString(CultureInfo.InvariantCulture);
+        DiskConfig[] disk = words.Disk is null
+            ? []
+            : [new DiskConfig { File = OptionValues.FullPath("DISK", words.Disk) }];
+        NetworkConfig[] net = words.NetFile is null
+            ? []
+            : [new() { Kind = NetworkKind.Hub, Target = OptionValues.FullPath("NETFILE", words.NetFile) }];
+        return config with
+        {
+            MemoryBytes = words.MemoryBytes,
+            Id = id,
+            AutoName = false,
+            Name = Given(parsed, _name) is null ? $"{config.Name}-{id}" : config.Name,
+            Disks = [.. disk, .. config.Disks],
+            Networks = [.. net, .. config.Networks],
+        };
+    }
+
+    private MachineConfig WithKernel(ParseResult parsed, ImageStore store, string? kernel)
     {
         string[]? initrds = parsed.GetValue(_initrd) is { Length: > 0 } given
             ? Array.ConvertAll(given, file => OptionValues.FullPath("--initrd", file))
             : null;
-        if (Image(parsed) is { } image)
+        if (Image(parsed, kernel) is { } image)
         {
             MachineConfig pulled = new()
             {
@@ -192,7 +240,7 @@ internal sealed class RunOptions
                 : pulled;
         }
 
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         MachineConfig config = parsed.GetValue(_config) is { } source
             ? Read(source)
             : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!), AutoName = true };
@@ -205,15 +253,6 @@ internal sealed class RunOptions
 
     private MachineConfig WithDevices(ParseResult parsed, MachineConfig config)
     {
-        foreach (string net in parsed.GetValue(_net) ?? [])
-        {
-            if (net != "none")
-            {
-                throw new UsageException(
-                    $"--net {OptionValues.Quote(net)} is not possible yet: this version has no network.");
-            }
-        }
-
         string? serial = Given(parsed, _serial);
         string? console = Given(parsed, _console);
         if (console is not null && !IsConnection(console))
@@ -240,6 +279,7 @@ internal sealed class RunOptions
         {
             Disks = disks ?? config.Disks,
             Snapshot = config.Snapshot || parsed.GetValue(_snapshot),
+            Networks = Networks(parsed, config),
             Serial = serial ?? (console == MachineConfig.Stdio ? MachineConfig.NotConnected : config.Serial),
             Console = console ?? config.Console,
         };
@@ -262,6 +302,23 @@ internal sealed class RunOptions
             Serial = config.Serial == MachineConfig.Stdio ? MachineConfig.Socket : config.Serial,
             Console = config.Console == MachineConfig.Stdio ? MachineConfig.Socket : config.Console,
         };
+    }
+
+    private IReadOnlyList<NetworkConfig> Networks(ParseResult parsed, MachineConfig config)
+    {
+        IReadOnlyList<NetworkConfig> networks = parsed.GetValue(_net) is { Length: > 0 } given
+            ? [.. given.Select(OptionValues.Network).Where(network => network.Kind != NetworkKind.None)]
+            : config.Networks;
+        if (Given(parsed, _pcap) is not { } file)
+        {
+            return networks;
+        }
+
+        return networks.Count == 1
+            ? [networks[0] with { Pcap = OptionValues.FullPath("--pcap", file) }]
+            : throw new UsageException(networks.Count == 0
+                ? "--pcap needs a network card; add --net, for example --net user."
+                : "--pcap cannot say which card it means; write ,pcap=FILE behind one --net or several.");
     }
 
     private string? KernelText(ParseResult parsed)
@@ -295,7 +352,6 @@ internal sealed class RunOptions
                 : !CpuNames.Contains(config.Cpu) ? "cpu"
                 : config.Machine == BoardKind.Lhype ? "machine"
                 : config.Engine == EngineKind.Kvm ? "engine"
-                : config.Networks.Count > 0 ? "networks"
                 : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
                 : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
                 : "";

@@ -54,14 +54,14 @@ public sealed class DomainDirectoryTests : IDisposable
         using DomainRegistration second = _directory.Register(Config("vm", auto: true));
         using DomainRegistration third = _directory.Register(Config("vm", auto: true));
         Assert.Equal(["vm", "vm-2", "vm-3"], _directory.List().Select(domain => domain.Name));
-        Assert.Equal([1, 2, 3], _directory.List().Select(domain => domain.Id));
+        Assert.Equal([1001, 1002, 1003], _directory.List().Select(domain => domain.Id));
         LhypeException error = Assert.Throws<LhypeException>(() => _directory.Register(Config("vm")));
         Assert.Contains("vm is running already", error.Message, StringComparison.Ordinal);
         Assert.EndsWith(".", error.Message, StringComparison.Ordinal);
 
         second.Dispose();
         using DomainRegistration again = _directory.Register(Config("vm", auto: true));
-        Assert.Equal(("vm-2", 2), (again.State.Name, again.State.Id));
+        Assert.Equal(("vm-2", 1002), (again.State.Name, again.State.Id));
     }
 
     [Fact]
