@@ -23,7 +23,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
 {
     private const ulong PageMask = ~4095UL;
     /// <summary>One bit for each linear page.</summary>
-    private const int JumpPagesBytes = 1 << 17;
+    private const int ExecutedPagesBytes = 1 << 17;
 
     private readonly CpuState* _state;
     private readonly GuestRam _ram;
@@ -31,7 +31,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private readonly TlbLog _globalLog = new();
     private readonly TlbLog _localLog = new();
     private readonly ulong _pages;
-    private readonly ulong* _jumpPages = (ulong*)NativeMemory.AllocZeroed(JumpPagesBytes);
+    private readonly ulong* _executedPages = (ulong*)NativeMemory.AllocZeroed(ExecutedPagesBytes);
     private int _jumpTables;
     private byte* _pageFlags;
 
@@ -52,7 +52,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
         state->PageFlags = (ulong)_pageFlags;
         state->LocalLog = _localLog.Address;
         state->GlobalLog = _globalLog.Address;
-        _state->JumpPages = (ulong)_jumpPages;
+        _state->CodePages = (ulong)_executedPages;
         Window = new UserWindow(state, ram, this, alwaysWindow);
         ClearTables();
     }
@@ -229,7 +229,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     public void Dispose()
     {
         Window.Dispose();
-        NativeMemory.Free(_jumpPages);
+        NativeMemory.Free(_executedPages);
         NativeMemory.Free(_pageFlags);
         _pageFlags = null;
         _localLog.Dispose();

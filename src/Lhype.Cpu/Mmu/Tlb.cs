@@ -70,7 +70,7 @@ public sealed unsafe partial class LinearMemory
     {
         FlushNonGlobal();
         Undo(_globalLog);
-        new Span<byte>(_jumpPages, JumpPagesBytes).Clear();
+        new Span<byte>(_executedPages, ExecutedPagesBytes).Clear();
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
@@ -86,6 +86,7 @@ public sealed unsafe partial class LinearMemory
     {
         _state->TlbFlushes++;
         Window.Flush();
+        ForgetReturns();
         Undo(_localLog);
     }
 
@@ -123,9 +124,10 @@ public sealed unsafe partial class LinearMemory
             }
         }
 
-        if ((_jumpPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
+        if ((_executedPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
         {
             DropJumps((uint)linear >> 12);
+            ForgetReturns();
         }
     }
 
@@ -138,7 +140,12 @@ public sealed unsafe partial class LinearMemory
         entry->Table = table;
         entry->Stamp = stamp;
         entry->Global = global ? 1u : 0;
+        _executedPages[(linearPage >> 18) & 0x3FFF] |= 1UL << (int)((linearPage >> 12) & 63);
     }
+
+    /// <summary>No return address of a translated call may be used any more: what it leads to, or whose code
+    /// is mapped there, may have changed.</summary>
+    internal void ForgetReturns() => _state->ReturnStack = _state->ReturnTop;
 
     /// <summary>Empties a table of the jump cache before its first use.</summary>
     internal void OpenJumpTable(int index)
@@ -166,7 +173,6 @@ public sealed unsafe partial class LinearMemory
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;
         entry->NegatedLinear = 0 - (uint)linear;
-        _jumpPages[(linear >> 18) & 0x3FFF] |= 1UL << (int)((linear >> 12) & 63);
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>

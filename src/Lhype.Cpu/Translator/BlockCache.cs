@@ -391,6 +391,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             block.Page.Table[block.GuestOffset] = 0;
         }
 
+        _memory.ForgetReturns();
+
         // Jump cache entries may still lead here: offset 0 of code memory is the miss.
         _emitter.OverwriteWithJump(block.Start, target: 0);
 
