@@ -71,6 +71,25 @@ public sealed unsafe partial class LinearMemory
         FlushNonGlobal();
         Undo(_globalLog);
         new Span<byte>(_executedPages, ExecutedPagesBytes).Clear();
+        new Span<ulong>(_state->LargeRegions, 2048 / 64).Clear();
+        _state->GlobalBit = (_state->Cr4 & ControlBits.Cr4Pge) != 0 ? PageWalk.GlobalPage : 0;
+        _state->WalkKind = EmittedWalk();
+    }
+
+    /// <summary>Which walk the control registers allow to emitted code. They change only with a complete
+    /// flush.</summary>
+    private WalkKind EmittedWalk()
+    {
+        const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
+        if ((_state->Cr0 & needed) != needed
+            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0
+            || (_state->Efer & ControlBits.EferLongActive) != 0)
+        {
+            return WalkKind.None;
+        }
+
+        return (_state->Cr4 & ControlBits.Cr4Pae) != 0 ? WalkKind.Pae
+            : (_state->Cr4 & ControlBits.Cr4Pse) != 0 ? WalkKind.LegacyLarge : WalkKind.Legacy;
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
