@@ -163,7 +163,8 @@ public sealed class HubBackend : INetworkBackend
     private bool CheckFile()
     {
         MacAddress mac = new(Volatile.Read(ref _publishedMac));
-        return _hub.TryGetGeneration(out _) && _hub.TryGetPort(_hub.Port, out bool used, out MacAddress shown)
+        return _hub.TryGetGeneration(out _) && _hub.TryGetLength(out long length)
+            && _hub.TryGetPort(_hub.Port, length, out bool used, out MacAddress shown)
             && ((used && shown == mac) || _hub.Publish(mac));
     }
 
@@ -180,6 +181,12 @@ public sealed class HubBackend : INetworkBackend
             return true;
         }
 
+        if (!_hub.TryGetLength(out long length))
+        {
+            Break();
+            return false;
+        }
+
         _used = 0;
         for (int port = 0; port < HubLayout.Ports; port++)
         {
@@ -188,7 +195,7 @@ public sealed class HubBackend : INetworkBackend
                 continue;
             }
 
-            if (!_hub.TryGetPort(port, out bool used, out _addresses[port]))
+            if (!_hub.TryGetPort(port, length, out bool used, out _addresses[port]))
             {
                 Break();
                 return false;
