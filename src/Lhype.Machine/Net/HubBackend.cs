@@ -284,18 +284,15 @@ public sealed class HubBackend : INetworkBackend
         for (int taken = 0; taken < TurnFrames; taken++)
         {
             RingResult result = ring.Read(_frame, out FrameHeader header, out int length);
-            if (result == RingResult.Nothing)
-            {
-                _waiting &= ~(1UL << port);
-            }
-
-            if (result == RingResult.Gone || (result == RingResult.Nothing && !ring.Publish()))
-            {
-                Break();
-            }
-
             if (result != RingResult.Done)
             {
+                // Somebody may have rung in the name of a port that never was.
+                _waiting &= ~(1UL << port);
+                if (result == RingResult.Gone ? _hub.HasRings(port) : !ring.Publish())
+                {
+                    Break();
+                }
+
                 return taken + 1;
             }
 

@@ -109,6 +109,10 @@ internal sealed class HubFile : IDisposable
         return length >= longest;
     }
 
+    /// <summary>True if the file has, or had, the rings between this port and another.</summary>
+    internal bool HasRings(int port) => !TryGetLength(out long length)
+        || length >= HubLayout.RingsOf(Math.Max(port, Port) + 1);
+
     /// <summary>Reads the number that changes with the table of ports. False: the file is broken.</summary>
     internal bool TryGetGeneration(out uint generation)
     {
