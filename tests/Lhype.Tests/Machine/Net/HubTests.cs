@@ -273,6 +273,20 @@ public sealed class HubTests : IDisposable
     }
 
     [Fact]
+    public void AnIdlePortNoticesThatTheFileWasTruncated()
+    {
+        using HubPort one = new(NetFile, 1);
+        using HubPort two = new(NetFile, 2);
+        using (FileStream file = File.OpenWrite(NetFile))
+        {
+            file.SetLength(100_000);
+        }
+
+        Assert.True(one.Inbox.RunUntil(() => one.Reports.Count == 1));
+        Assert.True(two.Inbox.RunUntil(() => two.Reports.Count == 1));
+    }
+
+    [Fact]
     public void ScribbledFilesNeverHurtAndHealWhenTheScribblingEnds()
     {
         Gen.Int.Sample(seed => Scribble(new Random(seed)), iter: 15, threads: 1);
