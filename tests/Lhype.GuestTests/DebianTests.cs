@@ -111,6 +111,23 @@ public sealed class DebianTests(DebianDisk disk)
     }
 
     [Fact]
+    public void The_power_button_shuts_Debian_down_in_good_order()
+    {
+        string image = disk.Copy();
+        string name = $"button-{Environment.ProcessId}";
+        using DebianGuest guest = DebianGuest.Boot(
+            "run", "--name", name, "-m", "512M", "-d", image, "--", "root=/dev/vda", "rw");
+        guest.Command("echo kept >/root/kept");
+        (int stopped, _, string error) = GuestSession.Run("stop", name);
+        Assert.True(stopped == 0, error);
+        Assert.Equal(0, guest.Session.Wait());
+        (int status, string report) = DebianDisk.Run("e2fsck", "-fn", image);
+        Assert.True(status == 0, report);
+        Assert.Contains("kept", DebianDisk.Run("debugfs", "-R", "cat /root/kept", image).Output,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Debian_reaches_the_host_s_loopback_and_answers_on_a_forwarded_port()
     {
         byte[] page = RandomNumberGenerator.GetBytes(4 << 20);

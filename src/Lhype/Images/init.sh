@@ -127,8 +127,7 @@ power_button()
 {
     modprobe -qa $button
     for event in /sys/class/input/event*; do
-        read -r name <"$event/device/name"
-        [ "$name" = "Power Button" ] || continue
+        [ "$(cat "$event/device/name" 2>/dev/null)" = "Power Button" ] || continue
         dd if="/dev/input/${event##*/}" of=/dev/null bs=64 count=1 2>/dev/null
         echo "init: the power button was pressed." >/dev/console
         kill -TERM -1
