@@ -275,19 +275,23 @@ public sealed class CommandLineTests
 
     /// <summary>Whatever stands on the command line, it is refused with a sentence or settled; never a
     /// crash.</summary>
-    [Fact]
-    public void Any_words_are_settled_or_refused()
+    [Theory]
+    [InlineData("run")]
+    [InlineData("add")]
+    [InlineData("add", "64", "1", "/v")]
+    public void Any_words_are_settled_or_refused(string command, params string[] first)
     {
         string[] words =
         [
             "run", "images", "pull", "--", "-", "-k", "-m", "-d", "--disk=", "1G", ",ro", "@file",
                 "[suggest]", "-qv", "-m5",
             "--dry-run", "--cpus=1", "=", "", "é", "\0", "-p", "a b", "--append==", "--no-auto-cmdline",
-                "true", "--serial",
+                "true", "--serial", "64", "root=/dev/lhba", "--block", "--tunnet=1.2.3.4:", "--sharenet",
         ];
         Gen.Int[0, words.Length - 1].Array[0, 6].Sample(indices =>
         {
-            List<string> arguments = ["run", "--dry-run", .. indices.Select(index => words[index])];
+            List<string> arguments =
+                [command, "--dry-run", .. first, .. indices.Select(index => words[index])];
             try
             {
                 _ = Invoke([.. arguments]);
