@@ -72,6 +72,18 @@ public struct CodeTlbEntry
     /// <summary>Identifies the pair (tag, page of code): equal stamps mean the same code is mapped
     /// here.</summary>
     [FieldOffset(16)] public uint Stamp;
+    /// <summary>Non-zero if the translation is global (survives a CR3 load).</summary>
+    [FieldOffset(20)] public uint Global;
+}
+
+/// <summary>One entry of the jump cache, see <c>JumpCache</c>.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 16)]
+public struct JumpEntry
+{
+    /// <summary>Host address to jump to; never 0.</summary>
+    [FieldOffset(0)] public ulong Host;
+    /// <summary>Minus the linear address the entry is for.</summary>
+    [FieldOffset(8)] public uint NegatedLinear;
 }
 
 /// <summary>State of one vCPU. Allocated by the engine in native memory, 4096-byte aligned, zeroed.</summary>
@@ -159,10 +171,13 @@ public unsafe struct CpuState
         internal const int WindowBase = 0x3F8;
         internal const int Xmm = 0x400;
         internal const int LargeRegions = 0x500;
+        internal const int JumpMiss = 0x600;
+        internal const int JumpPages = 0x608;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
+        internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
     }
 
     /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
@@ -170,8 +185,13 @@ public unsafe struct CpuState
     public const int TlbEntries = 2048;
     /// <summary>Entries of the code TLB; a power of two.</summary>
     public const int CodeTlbEntries = 2048;
+    /// <summary>Tables of the jump cache, one for each mode in use.</summary>
+    public const int JumpTables = 16;
+    /// <summary>Entries of each table, found by the low bits of the linear address; a power of
+    /// two.</summary>
+    public const int JumpTableEntries = 8192;
     /// <summary>Size of the whole struct.</summary>
-    public const int SizeBytes = Offset.CodeTlb + (CodeTlbEntries * 32);
+    public const int SizeBytes = Offset.JumpCache + (JumpTables * JumpTableEntries * 16);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
     /// slack).</summary>
     public const int BounceBytes = 1024;
@@ -315,6 +335,11 @@ public unsafe struct CpuState
     [FieldOffset(Offset.LargeRegions)] internal fixed ulong LargeRegions[2048 / 64];
     /// <summary>Host address of linear address 0 in the user window, 4 GiB aligned.</summary>
     [FieldOffset(Offset.WindowBase)] internal ulong WindowBase;
+    /// <summary>What empty entries of the jump cache lead to.</summary>
+    [FieldOffset(Offset.JumpMiss)] internal ulong JumpMiss;
+    /// <summary>Host address of one bit for each linear page that has had entries in the jump cache since
+    /// the last complete flush.</summary>
+    [FieldOffset(Offset.JumpPages)] internal ulong JumpPages;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

@@ -22,6 +22,8 @@ internal interface ICodeWatcher
 public sealed unsafe partial class LinearMemory : IDisposable
 {
     private const ulong PageMask = ~4095UL;
+    /// <summary>One bit for each linear page.</summary>
+    private const int JumpPagesBytes = 1 << 17;
 
     private readonly CpuState* _state;
     private readonly GuestRam _ram;
@@ -29,6 +31,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private readonly TlbLog _globalLog = new();
     private readonly TlbLog _localLog = new();
     private readonly ulong _pages;
+    private readonly ulong* _jumpPages = (ulong*)NativeMemory.AllocZeroed(JumpPagesBytes);
+    private int _jumpTables;
     private byte* _pageFlags;
 
     internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false)
@@ -48,6 +52,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
         state->PageFlags = (ulong)_pageFlags;
         state->LocalLog = _localLog.Address;
         state->GlobalLog = _globalLog.Address;
+        _state->JumpPages = (ulong)_jumpPages;
         Window = new UserWindow(state, ram, this, alwaysWindow);
         ClearTables();
     }
@@ -224,6 +229,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     public void Dispose()
     {
         Window.Dispose();
+        NativeMemory.Free(_jumpPages);
         NativeMemory.Free(_pageFlags);
         _pageFlags = null;
         _localLog.Dispose();

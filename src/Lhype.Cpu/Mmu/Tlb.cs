@@ -5,6 +5,7 @@
 using System;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Lhype.Host;
 
 namespace Lhype.Cpu.Mmu;
 
@@ -69,25 +70,7 @@ public sealed unsafe partial class LinearMemory
     {
         FlushNonGlobal();
         Undo(_globalLog);
-        new Span<ulong>(_state->LargeRegions, 2048 / 64).Clear();
-        _state->GlobalBit = (_state->Cr4 & ControlBits.Cr4Pge) != 0 ? PageWalk.GlobalPage : 0;
-        _state->WalkKind = EmittedWalk();
-    }
-
-    /// <summary>Which walk the control registers allow to emitted code. They change only with a complete
-    /// flush.</summary>
-    private WalkKind EmittedWalk()
-    {
-        const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
-        if ((_state->Cr0 & needed) != needed
-            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0
-            || (_state->Efer & ControlBits.EferLongActive) != 0)
-        {
-            return WalkKind.None;
-        }
-
-        return (_state->Cr4 & ControlBits.Cr4Pae) != 0 ? WalkKind.Pae
-            : (_state->Cr4 & ControlBits.Cr4Pse) != 0 ? WalkKind.LegacyLarge : WalkKind.Legacy;
+        new Span<byte>(_jumpPages, JumpPagesBytes).Clear();
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
@@ -139,6 +122,11 @@ public sealed unsafe partial class LinearMemory
                 code->Stamp = 0;
             }
         }
+
+        if ((_jumpPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
+        {
+            DropJumps((uint)linear >> 12);
+        }
     }
 
     /// <summary>Enters a code page into the code TLB.</summary>
@@ -149,6 +137,36 @@ public sealed unsafe partial class LinearMemory
         entry->Tag = linearPage | modeKey;
         entry->Table = table;
         entry->Stamp = stamp;
+        entry->Global = global ? 1u : 0;
+    }
+
+    /// <summary>Empties a table of the jump cache before its first use.</summary>
+    internal void OpenJumpTable(int index)
+    {
+        Invariant.Check(index == _jumpTables, "jump tables are opened in order");
+        _jumpTables++;
+        ClearJumps(index);
+    }
+
+    /// <summary>No table of the jump cache is in use any more.</summary>
+    internal void CloseJumpTables()
+    {
+        Undo(_localLog);
+        Undo(_globalLog);
+        _jumpTables = 0;
+    }
+
+    /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
+    /// <paramref name="linear"/>, whose page is in the code TLB, to host address
+    /// <paramref name="host"/>.</summary>
+    internal void FillJump(int offset, ulong linear, ulong host)
+    {
+        CodeTlbEntry* page = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        Log(page->Global != 0, large: false, linear & PageMask, offset);
+        JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
+        entry->Host = host;
+        entry->NegatedLinear = 0 - (uint)linear;
+        _jumpPages[(linear >> 18) & 0x3FFF] |= 1UL << (int)((linear >> 12) & 63);
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
@@ -159,6 +177,40 @@ public sealed unsafe partial class LinearMemory
         {
             entries[i].Tag = ulong.MaxValue;
             entries[i].Stamp = 0;
+        }
+
+        for (int i = 0; i < _jumpTables; i++)
+        {
+            ClearJumps(i);
+        }
+    }
+
+    private JumpEntry* JumpTable(int index) =>
+        (JumpEntry*)((byte*)_state + CpuState.Offset.JumpCache) + (index * CpuState.JumpTableEntries);
+
+    private void ClearJumps(int table)
+    {
+        JumpEntry* entries = JumpTable(table);
+        for (int i = 0; i < CpuState.JumpTableEntries; i++)
+        {
+            entries[i].Host = _state->JumpMiss;
+        }
+    }
+
+    /// <summary>Forgets all jumps into one linear page. Its entries are neighbours in each table.</summary>
+    private void DropJumps(uint page)
+    {
+        int first = (int)(page << 12 & (CpuState.JumpTableEntries - 1));
+        for (int table = 0; table < _jumpTables; table++)
+        {
+            JumpEntry* entries = JumpTable(table) + first;
+            for (int i = 0; i < 4096; i++)
+            {
+                if ((0 - entries[i].NegatedLinear) >> 12 == page)
+                {
+                    entries[i].Host = _state->JumpMiss;
+                }
+            }
         }
     }
 
@@ -215,8 +267,9 @@ public sealed unsafe partial class LinearMemory
     {
         foreach (int offset in log.Entries)
         {
-            *(ulong*)((byte*)_state + offset) = ulong.MaxValue;
-            if (offset >= CpuState.Offset.CodeTlb)
+            bool jump = offset >= CpuState.Offset.JumpCache;
+            *(ulong*)((byte*)_state + offset) = jump ? _state->JumpMiss : ulong.MaxValue;
+            if (!jump && offset >= CpuState.Offset.CodeTlb)
             {
                 ((CodeTlbEntry*)((byte*)_state + offset))->Stamp = 0;
             }

@@ -36,8 +36,8 @@ internal sealed unsafe class UserWindow : IDisposable
     private const int MaxRuns = 16384;
     /// <summary>Most neighbours mapped with the page that faulted, if they are contiguous in RAM.</summary>
     private const int MaxRunPages = 64;
-    /// <summary>Polls of user time (16 Ki instructions each) before a space is promoted.</summary>
-    private const int FirstThreshold = 768;
+    /// <summary>Polls of user time (48 Ki instructions each) before a space is promoted.</summary>
+    private const int FirstThreshold = 256;
     private const int LongestThreshold = 1 << 20;
     /// <summary>What a mapping costs to make and to drop, in polls of user time.</summary>
     private const int PollsPerRun = 2;

@@ -129,6 +129,14 @@ internal sealed unsafe partial class Emitter
         Memory(register, baseRegister, displacement);
     }
 
+    /// <summary>bt dword [base + displacement], r32: CF = that bit of the string that starts there.</summary>
+    internal void TestBit(int register, int baseRegister, int displacement)
+    {
+        Rex(false, register, 0, baseRegister, force: false);
+        Bytes(0x0F, 0xA3);
+        Memory(register, baseRegister, displacement);
+    }
+
     /// <summary>inc qword [base + displacement].</summary>
     internal void Increment64(int baseRegister, int displacement) =>
         OpMemory(0xFF, 0, baseRegister, displacement, wide: true);

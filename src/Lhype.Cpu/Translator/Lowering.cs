@@ -105,8 +105,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Host code from here on belongs to the current instruction.</summary>
-    private void NoteInstruction() =>
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+    private void NoteInstruction() => Note(_current, _parked);
 
     private byte* CurrentBytes => _code + _offsets[_current];
 
@@ -198,7 +197,7 @@ internal sealed unsafe partial class Translator
         {
             Instruction = instruction,
             GuestOffset = _offsets[_current],
-            Index = _current,
+            Charged = _segmentEnd[_current] - _current - 1,
             ChangesMode = !InstructionClasses.KeepsMode(instruction),
         };
         return _trapCount++;
@@ -387,7 +386,7 @@ internal sealed unsafe partial class Translator
             _parked = false;
         }
 
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        NoteInstruction();
         InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
         EndOperand();
     }

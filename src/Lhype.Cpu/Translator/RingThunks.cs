@@ -269,7 +269,8 @@ internal sealed unsafe partial class Thunks
     {
         int start = EmitStart();
         CodeLabel empty = new();
-        CodeLabel data = new();
+        CodeLabel jump = new();
+        CodeLabel done = new();
         EmitDeclineFlush();
         _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Pae);
         _emitter.Jump(Condition.NotEqual, _declineJumped);
@@ -279,16 +280,21 @@ internal sealed unsafe partial class Thunks
         _emitter.Load(Host.Rcx, Host.Rsi, 0);
         _emitter.OpRegister(0x85, Host.Rcx, Host.Rcx);
         _emitter.Jump(Condition.Equal, empty);
+        _emitter.Load(Host.Rdx, Host.State, Offset.JumpMiss, wide: true);
         int next = _emitter.Offset;
         _emitter.OpIndexed(0x8B, Host.Rax, Host.Rsi, Host.Rcx, 0, scale: 2);
-        _emitter.Operate(Alu.Add, Host.Rax, Host.State, wide: true);
-        EmitForget(Host.Rax, 0);
-        _emitter.Operate(Alu.Sub, Host.Rax, Host.State, wide: true);
+        _emitter.Arithmetic(Alu.Compare, Host.Rax, Offset.JumpCache);
+        _emitter.Jump(Condition.NotBelow, jump);
+        _emitter.OpIndexed(0xC7, 0, Host.State, Host.Rax, 0, wide: true);
+        _emitter.Int32(-1);
         _emitter.Arithmetic(Alu.Compare, Host.Rax, Offset.CodeTlb);
-        _emitter.Jump(Condition.Below, data);
+        _emitter.Jump(Condition.Below, done);
         _emitter.OpIndexed(0xC7, 0, Host.State, Host.Rax, 16);
         _emitter.Int32(0);
-        _emitter.Bind(data);
+        _emitter.Jump(done);
+        _emitter.Bind(jump);
+        _emitter.OpIndexed(0x89, Host.Rdx, Host.State, Host.Rax, 0, wide: true);
+        _emitter.Bind(done);
         _emitter.Arithmetic(Alu.Sub, Host.Rcx, 1);
         _emitter.Jump(Condition.NotEqual, next);
         _emitter.StoreImmediate(Host.Rsi, 0, 0);
@@ -312,16 +318,20 @@ internal sealed unsafe partial class Thunks
         _emitter.Int32(-1);
     }
 
-    /// <summary>INVLPG of a page that is not a piece of a large one; see LinearMemory.FlushPage.</summary>
+    /// <summary>INVLPG of a page that is not a piece of a large one and that no indirect jump has led to; see
+    /// LinearMemory.FlushPage.</summary>
     private int EmitInvalidatePage()
     {
         int start = EmitStart();
         EmitDeclineFlush();
+        _emitter.Load(Host.Rcx, Host.State, Offset.JumpPages, wide: true);
+        _emitter.Move(Host.Rax, Host.Address);
+        _emitter.ShiftRight(Host.Rax, 12);
+        _emitter.TestBit(Host.Rax, Host.Rcx, 0);
+        _emitter.Jump(Condition.Below, _declineJumped);
         _emitter.Move(Host.Rax, Host.Address);
         _emitter.ShiftRight(Host.Rax, 21);
-        _emitter.Rex(false, Host.Rax, 0, Host.State, force: false);
-        _emitter.Bytes(0x0F, 0xA3);
-        _emitter.Memory(Host.Rax, Host.State, Offset.LargeRegions);
+        _emitter.TestBit(Host.Rax, Host.State, Offset.LargeRegions);
         _emitter.Jump(Condition.Below, _declineJumped);
 
         _emitter.Move(Host.Rax, Host.Address);
