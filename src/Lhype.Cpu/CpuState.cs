@@ -371,7 +371,11 @@ public unsafe struct CpuState
     /// <summary>The index of the code TLB entry for the page of <paramref name="linear"/> in
     /// <paramref name="mode"/>.</summary>
     internal static int CodeSlot(ulong linear, uint mode) =>
-        (int)(((linear >> 12) ^ (mode & Lhype.Cpu.ModeKey.Slot)) & (CodeTlbEntries - 1));
+        (int)(((linear >> 12) ^ ((mode & Lhype.Cpu.ModeKey.Slot) << CodeSlotShift)) & (CodeTlbEntries - 1));
+
+    /// <summary>Moves the bits of ModeKey.Slot to the top of the index: code that runs in two modes has its
+    /// neighbours close by, and they must not take each other's slots.</summary>
+    internal const int CodeSlotShift = 4;
 
     /// <summary>The code TLB.</summary>
     internal static CodeTlbEntry* CodeTlb(CpuState* state) =>

@@ -62,6 +62,7 @@ internal static class RunReport
         Add(text, "TLB misses", Number(counters.TlbMisses));
         Add(text, "TLB misses in emitted code", Number(counters.TlbWalks));
         Add(text, "TLB flushes", Number(counters.TlbFlushes));
+        Add(text, "system instructions emitted", Number(counters.SystemThunks));
         Add(text, "exits: trapped instruction", Number(counters.TrapExits));
         Add(text, "exits: jump linked", Number(counters.LinkExits));
         Add(text, "exits: indirect jump", Number(counters.IndirectExits));

@@ -75,7 +75,7 @@ internal sealed unsafe partial class Translator
         _emit.Arithmetic(4, slot, (CpuState.CodeTlbEntries - 1) << 5);
         if ((mode & ModeKey.Slot) != 0)
         {
-            _emit.Arithmetic(Alu.Xor, slot, (int)(mode & ModeKey.Slot) << 5);
+            _emit.Arithmetic(Alu.Xor, slot, (int)(mode & ModeKey.Slot) << (5 + CpuState.CodeSlotShift));
         }
     }
 

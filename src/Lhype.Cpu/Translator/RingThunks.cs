@@ -356,7 +356,7 @@ internal sealed unsafe partial class Thunks
             CodeLabel other = new();
             _emitter.Move(Host.Rcx, Host.Address);
             _emitter.ShiftRight(Host.Rcx, 7);
-            _emitter.Arithmetic(Alu.Xor, Host.Rcx, (int)mode << 5);
+            _emitter.Arithmetic(Alu.Xor, Host.Rcx, (int)mode << (5 + CpuState.CodeSlotShift));
             _emitter.Arithmetic(Alu.And, Host.Rcx, (CpuState.CodeTlbEntries - 1) << 5);
             _emitter.Operate(Alu.Add, Host.Rcx, Host.State, wide: true);
             _emitter.Load(Host.Rdx, Host.Rcx, Offset.CodeTlb, wide: true);

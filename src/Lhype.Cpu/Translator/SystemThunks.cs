@@ -97,7 +97,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Load(Host.Scratch2, Host.State, Offset.ModeKey);
         _emitter.Move(Host.CodePage, Host.Scratch2);
         _emitter.Arithmetic(Alu.And, Host.CodePage, (int)ModeKey.Slot);
-        _emitter.ShiftLeft(Host.CodePage, 5);
+        _emitter.ShiftLeft(Host.CodePage, 5 + CpuState.CodeSlotShift);
         _emitter.Operate(Alu.Xor, Host.Address, Host.CodePage);
         _emitter.Arithmetic(Alu.And, Host.Address, (CpuState.CodeTlbEntries - 1) << 5);
         _emitter.Move(Host.CodePage, Host.Scratch);
