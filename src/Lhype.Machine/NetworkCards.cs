@@ -1,0 +1,42 @@
+// Makes the network cards of a machine: opens what each --net names and puts a VirtioNet in front of it.
+// Called by MachineBuilder, for whichever board; it plugs the cards in.
+
+using System;
+using System.Collections.Generic;
+using Lhype.Host;
+using Lhype.Machine.Bus;
+using Lhype.Machine.Net;
+
+namespace Lhype.Machine;
+
+/// <summary>What a network back end may need of its machine.</summary>
+/// <param name="Inbox">Where host threads post.</param>
+/// <param name="Clock">The machine's time.</param>
+/// <param name="Report">Tells the user one sentence, from any thread.</param>
+public sealed record NetworkHost(IInbox Inbox, VirtualClock Clock, Action<string> Report);
+
+/// <summary>Makes network cards.</summary>
+public static class NetworkCards
+{
+    /// <summary>The address of card <paramref name="index"/>.</summary>
+    public static MacAddress MacOf(MachineConfig config, int index)
+    {
+        if (config.Networks[index].Mac is not { } text)
+        {
+            return MacAddress.ForDomain(config.Id ?? config.Name, index);
+        }
+
+        return MacAddress.TryParse(text, out MacAddress given)
+            ? given
+            : throw new LhypeException($"--net mac={text} is not the address of a card; "
+                + "write six bytes like 02:00:00:00:00:01, the first one even.");
+    }
+
+    /// <summary>Opens what <paramref name="network"/> names. Throws LhypeException.</summary>
+    public static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host) =>
+        network.Kind switch
+        {
+            _ => throw new LhypeException(
+                $"--net {network.Kind}: this version has no such network; use --net none."),
+        };
+}
