@@ -6,6 +6,7 @@ using System.Collections.Generic;
 using Lhype.Host;
 using Lhype.Machine.Bus;
 using Lhype.Machine.Net;
+using Lhype.Machine.Virtio;
 
 namespace Lhype.Machine;
 
@@ -18,6 +19,27 @@ public sealed record NetworkHost(IInbox Inbox, VirtualClock Clock, Action<string
 /// <summary>Makes network cards.</summary>
 public static class NetworkCards
 {
+    /// <summary>Makes a card for each <c>--net</c> of <paramref name="config"/>, in that order, and adds what
+    /// must be freed with the machine to <paramref name="owned"/>. <paramref name="pageTransport"/>: for
+    /// lguest's descriptor page. Throws LhypeException.</summary>
+    public static List<VirtioNet> Make(MachineConfig config, GuestMemory memory, NetworkHost host,
+        List<IDisposable> owned, bool pageTransport = false)
+    {
+        List<VirtioNet> cards = [];
+        for (int i = 0; i < config.Networks.Count; i++)
+        {
+            if (config.Networks[i].Kind != NetworkKind.None)
+            {
+                MacAddress mac = MacOf(config, i);
+                INetworkBackend backend = Open(config.Networks[i], host);
+                owned.Add(backend);
+                cards.Add(new VirtioNet(memory, host.Inbox, backend, mac, pageTransport));
+            }
+        }
+
+        return cards;
+    }
+
     /// <summary>The address of card <paramref name="index"/>.</summary>
     public static MacAddress MacOf(MachineConfig config, int index)
     {
@@ -32,11 +54,9 @@ public static class NetworkCards
                 + "write six bytes like 02:00:00:00:00:01, the first one even.");
     }
 
-    /// <summary>Opens what <paramref name="network"/> names. Throws LhypeException.</summary>
-    public static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host) =>
-        network.Kind switch
-        {
-            _ => throw new LhypeException(
-                $"--net {network.Kind}: this version has no such network; use --net none."),
-        };
+    private static INetworkBackend Open(NetworkConfig network, NetworkHost host) => network.Kind switch
+    {
+        _ => throw new LhypeException(
+            $"--net {network.Kind}: this version has no such network; use --net none."),
+    };
 }

@@ -52,9 +52,12 @@ public interface INetworkCard
 /// <summary>What a network card is connected to.</summary>
 public interface INetworkBackend : IDisposable
 {
+    /// <summary>The smallest frame: an Ethernet header.</summary>
+    const int MinFrame = 14;
+
     /// <summary>The largest frame with no segmentation left to do: 1500 bytes behind an Ethernet header with
-    /// a VLAN tag.</summary>
-    const int MaxPlainFrame = 1518;
+    /// two VLAN tags.</summary>
+    const int MaxPlainFrame = 1522;
 
     /// <summary>The largest frame of all: an IP packet of 64 KiB behind such a header, rounded up.</summary>
     const int MaxFrame = 65536 + 64;
@@ -65,7 +68,7 @@ public interface INetworkBackend : IDisposable
     /// <summary>Plugs the back end into its card, once, before anything else.</summary>
     void Connect(INetworkCard card);
 
-    /// <summary>The guest sends a frame of 14 to <see cref="MaxFrame"/> bytes, Ethernet header first. The
+    /// <summary>The guest sends a frame of <see cref="MinFrame"/> to <see cref="MaxFrame"/> bytes, Ethernet header first. The
     /// offsets in <paramref name="header"/> lie inside the frame and its flags within
     /// <see cref="SendOffloads"/>: the card has checked. Never waits and never throws; what cannot be sent
     /// is dropped.</summary>
