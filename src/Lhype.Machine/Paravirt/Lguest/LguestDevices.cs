@@ -17,7 +17,7 @@ internal static class LguestDevices
     /// show: 16 in A, 31 queues with an interrupt each in B to E.</summary>
     internal static void Check(MachineConfig config)
     {
-        const int QueuesOfCard = 3, QueuesOfConsoleAndRng = 3;
+        const int QueuesOfCard = 2, QueuesOfConsoleAndRng = 3;
         int disks = config.Disks.Count;
         int cards = config.Networks.Count;
         if (disks + cards >= DmaBus.MaxDevices
@@ -48,6 +48,12 @@ internal static class LguestDevices
             devices.Add(new VirtioBlock(board.Memory, board.Machine, board.Disks[i], id));
         }
 
+        bool page = board.Dialect.Devices != LguestDeviceModel.Pci;
+        foreach (NetworkConnection network in board.Networks)
+        {
+            devices.Add(new VirtioNet(board.Memory, board.Machine, network.Backend, network.Mac, page));
+        }
+
         VirtioConsole console = new(board.Memory, board.Machine, board.Console.Print);
         board.Console.Connect(board.Machine, value => console.Receive([value]) == 1);
         console.RoomAvailable = board.Console.Feed;
@@ -62,6 +68,11 @@ internal static class LguestDevices
         foreach (IBlockBackend disk in board.Disks)
         {
             devices.Add(new DmaDisk(board.Memory, disk));
+        }
+
+        foreach (NetworkConnection network in board.Networks)
+        {
+            devices.Add(new DmaNet(board.Memory, network.Backend, network.Mac));
         }
 
         DmaConsole console = new(board.Console);

@@ -208,18 +208,12 @@ internal sealed class VirtioPageTransport : IVirtioTransport, ISaveable
         NotifyAll();
     }
 
-    /// <summary>What the page offers of a device's features: no register behind the configuration space, no
-    /// control queue, and no large receives, with which some 3.x kernels lose every packet.</summary>
+    /// <summary>What the page offers of a device's features. A console's emergency register needs a
+    /// configuration space that notices writes, which memory does not.</summary>
     private static ulong OfferedOnPage(VirtioDevice device)
     {
-        const ulong Net = (1 << 0) | (1 << 1) | (1 << 5) | (1 << 11) | (1 << 12) | (1 << 13);
-        const ulong ConsoleSize = 1 << 0, AnyType = 0xFF_FFFF;
-        ulong mask = device.Type switch
-        {
-            1 => Net,
-            3 => ConsoleSize,
-            _ => AnyType,
-        };
+        const ulong AnyDevice = 0xFF_FFFF, ConsoleSize = 1 << 0;
+        ulong mask = device.Type == 3 ? ConsoleSize : AnyDevice;
         return (device.DeviceFeatures & mask) | device.LegacyFeatures
             | (1UL << VirtioFeature.AnyLayout) | (1UL << VirtioFeature.IndirectDesc)
             | (1UL << VirtioFeature.EventIdx);
