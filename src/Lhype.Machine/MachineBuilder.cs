@@ -28,14 +28,16 @@ public static class MachineBuilder
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
     /// its console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port
-    /// prints. Throws LhypeException; nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
+    /// prints. <paramref name="report"/> is told, from any thread, what goes wrong on the host while the
+    /// machine runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null,
+        Action<string>? report = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, console, serial, owned);
+            return Assemble(config, console, serial, report ?? (_ => { }), owned);
         }
         catch
         {
@@ -94,14 +96,6 @@ public static class MachineBuilder
                 "--console socket: this version has no control socket; use --console stdio.");
         }
 
-        foreach (NetworkConfig network in config.Networks)
-        {
-            if (network.Kind != NetworkKind.None)
-            {
-                throw new LhypeException("--net: this version has no network cards; use --net none.");
-            }
-        }
-
         if (!(config.TimeoutSeconds >= 0 && config.TimeoutSeconds <= MaxTimeoutSeconds))
         {
             throw new LhypeException($"--timeout: it must be 0 to {MaxTimeoutSeconds} seconds.");
@@ -113,15 +107,17 @@ public static class MachineBuilder
                 $"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
         }
 
-        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
+        int cards = config.Disks.Count + config.Networks.Count;
+        if (cards >= PciHostBridge.SlotCount - 3)
         {
             throw new LhypeException(
-                $"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+                $"--disk and --net: {cards} devices are more than the PCI bus has slots for.");
         }
     }
 
     private static BuiltMachine Assemble(
-        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
+        MachineConfig config, GuestConsole console, GuestConsole? serial, Action<string> report,
+        List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -155,7 +151,9 @@ public static class MachineBuilder
         router.IoApic.Attach(machine.Bus);
 
         AddChips(config, console, serial, machine, router, memory);
-        AddPci(config, console, machine, router, memory, entropy, disks);
+        NetworkHost host = new(machine, machine.Clock, report);
+        List<VirtioNet> cards = NetworkCards.Make(config, memory, host, owned);
+        AddPci(config, console, machine, router, memory, entropy, disks, cards);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
         AcpiTables.Place(memory, config.Cpus);
@@ -214,9 +212,10 @@ public static class MachineBuilder
         }
     }
 
-    // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
+    // The PCI bus: disks from slot 1 in the order given, network cards, then console and entropy source.
     private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
-        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
+        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks,
+        List<VirtioNet> cards)
     {
         List<VirtioDevice> devices = [];
         for (int i = 0; i < disks.Count; i++)
@@ -224,6 +223,7 @@ public static class MachineBuilder
             devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
         }
 
+        devices.AddRange(cards);
         if (config.Console == MachineConfig.Stdio)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);

@@ -68,6 +68,12 @@ public sealed record NetworkConfig
     /// <summary>The hub file, or the name of the tap interface.</summary>
     public string? Target { get; set; }
 
+    /// <summary>The card's Ethernet address; null: it follows from the domain's ID or name.</summary>
+    public string? Mac { get; set; }
+
+    /// <summary>The file to which all frames are written, in pcap form; null: none.</summary>
+    public string? Pcap { get; set; }
+
     /// <summary>Forwarded ports of <c>user</c>, each as written:
     /// <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
     public IReadOnlyList<string> HostForwards { get; set; } = [];
@@ -90,6 +96,9 @@ public sealed record MachineConfig
 
     /// <summary>Domain name.</summary>
     public string Name { get; set; } = "";
+
+    /// <summary>Domain ID of <c>lhype add</c>; null: only the name tells domains apart.</summary>
+    public string? Id { get; set; }
 
     /// <summary>Kernel file; its type is found from its content.</summary>
     public required string Kernel { get; init; }

@@ -94,7 +94,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
                 ? new ConsoleSession(config.Serial, messages, failed)
                 : null;
             GuestConsole? serial = shared ? _console.Console : _serial?.Console;
-            _built = MachineBuilder.Build(config, _console.Console, serial);
+            _built = MachineBuilder.Build(config, _console.Console, serial, messages.Say);
         }
         catch
         {

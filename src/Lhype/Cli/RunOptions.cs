@@ -51,7 +51,13 @@ internal sealed class RunOptions
         "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
 
     private readonly Option<string[]> _net = List(
-        "--net", "none", "Network card; none in this version.");
+        "--net", "none|user|hub=FILE|tap=NAME",
+        "Network card: none, the host's network through address translation (with ,hostfwd=RULE), an "
+        + "Ethernet shared by all guests that name the same file, or a tap interface. "
+        + "Each takes ,mac=ADDRESS and ,pcap=FILE.");
+
+    private readonly Option<string> _pcap = Text(
+        "--pcap", "FILE", "Write all frames of the network card to a file that tcpdump and wireshark read.");
 
     private readonly Option<string> _cpu = Text(
         "--cpu", "MODEL", $"What the guest's CPUID shows: {string.Join(", ", CpuNames)}.");
@@ -99,7 +105,7 @@ internal sealed class RunOptions
         command.Arguments.Add(_kernelArgument);
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap, _cpu,
             _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
             _stats, _quiet,
             _verbose,
@@ -193,15 +199,6 @@ internal sealed class RunOptions
 
     private MachineConfig WithDevices(ParseResult parsed, MachineConfig config)
     {
-        foreach (string net in parsed.GetValue(_net) ?? [])
-        {
-            if (net != "none")
-            {
-                throw new UsageException(
-                    $"--net {OptionValues.Quote(net)} is not possible yet: this version has no network.");
-            }
-        }
-
         string? serial = Given(parsed, _serial);
         string? console = Given(parsed, _console);
         if (console is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
@@ -227,9 +224,27 @@ internal sealed class RunOptions
         {
             Disks = disks ?? config.Disks,
             Snapshot = config.Snapshot || parsed.GetValue(_snapshot),
+            Networks = Networks(parsed, config),
             Serial = serial ?? (console == MachineConfig.Stdio ? MachineConfig.NotConnected : config.Serial),
             Console = console ?? config.Console,
         };
+    }
+
+    private IReadOnlyList<NetworkConfig> Networks(ParseResult parsed, MachineConfig config)
+    {
+        IReadOnlyList<NetworkConfig> networks = parsed.GetValue(_net) is { Length: > 0 } given
+            ? [.. given.Select(OptionValues.Network).Where(network => network.Kind != NetworkKind.None)]
+            : config.Networks;
+        if (Given(parsed, _pcap) is not { } file)
+        {
+            return networks;
+        }
+
+        return networks.Count == 1
+            ? [networks[0] with { Pcap = OptionValues.FullPath("--pcap", file) }]
+            : throw new UsageException(networks.Count == 0
+                ? "--pcap needs a network card; add --net, for example --net user."
+                : "--pcap cannot say which card it means; write ,pcap=FILE behind one --net or several.");
     }
 
     private string? KernelText(ParseResult parsed)
@@ -263,7 +278,6 @@ internal sealed class RunOptions
                 : !CpuNames.Contains(config.Cpu) ? "cpu"
                 : config.Machine == BoardKind.Lhype ? "machine"
                 : config.Engine == EngineKind.Kvm ? "engine"
-                : config.Networks.Count > 0 ? "networks"
                 : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
                 : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
                 : "";

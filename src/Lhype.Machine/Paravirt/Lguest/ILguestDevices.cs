@@ -29,6 +29,8 @@ public sealed record LguestBoard
     public required GuestConsole Console { get; init; }
     /// <summary>The opened disks, in the order the guest is to see them.</summary>
     public required IReadOnlyList<IBlockBackend> Disks { get; init; }
+    /// <summary>The opened networks, in the order the guest is to see their cards.</summary>
+    public IReadOnlyList<NetworkConnection> Networks { get; init; } = [];
     /// <summary>Randomness.</summary>
     public required IEntropy Entropy { get; init; }
     /// <summary>Raises guest interrupt 1..31 (0 is the clock): it stays pending until delivered.</summary>
