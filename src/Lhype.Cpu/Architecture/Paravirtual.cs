@@ -80,8 +80,7 @@ public sealed unsafe partial class Processor
         if (!present)
         {
             uint detail = vector == Vector.PageFault ? (uint)_state->FaultAddress : error;
-            return End(
-                $"unhandled trap {vector} at {(uint)_state->Rip:x8} ({detail:x})");
+            return End($"unhandled trap {vector} at {(uint)_state->Rip:x8} ({detail:x})");
         }
 
         uint target = (uint)(gate & 0xFFFF) | ((uint)(gate >> 32) & 0xFFFF_0000);
@@ -111,8 +110,7 @@ public sealed unsafe partial class Processor
             pointer = _paravirtual.StackPointer;
             if (!TryPrepareStack(_paravirtual.StackSelector, 1, Vector.InvalidTss, out stack))
             {
-                return End(CultureInfo.InvariantCulture,
-                    $"bad stack segment {_paravirtual.StackSelector:x} for trap {vector}");
+                return End($"bad stack segment {_paravirtual.StackSelector:x} for trap {vector}");
             }
 
             AddOuterStack(ref frame);
@@ -129,8 +127,7 @@ public sealed unsafe partial class Processor
 
         if (!TryWriteFrame(ref stack, ref pointer, ref frame, 4, user: false, 0))
         {
-            return End(
-                $"bad stack at {pointer:x8} for trap {vector} at {(uint)_state->Rip:x8}");
+            return End($"bad stack at {pointer:x8} for trap {vector} at {(uint)_state->Rip:x8}");
         }
 
         CommitHandler(ref code, ref stack, pointer, inner, target, clearInterrupt: false);

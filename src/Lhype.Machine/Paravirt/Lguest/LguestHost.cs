@@ -240,6 +240,12 @@ public sealed partial class LguestHost : IParavirtualHost, IInterruptSource, ISa
             _ = _cpu.TryLoadPageTable(top, _extended);
         }
 
+        if (dialect.Devices != LguestDeviceModel.Pci)
+        {
+            ulong end = _memory.Size;
+            _machine.Bus.AddMmio(end, 0x1_0000_0000 - end, new LguestBeyondRam(end, Kill));
+        }
+
         WatchRing();
         _devices = _makeDevices(dialect);
         _devices.Place();
