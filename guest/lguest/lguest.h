@@ -141,14 +141,14 @@ int on_timer(struct frame *frame);
 static inline u32 limit_of(u32 selector)
 {
     u32 limit;
-    asm("mov $-1, %0; lsl %1, %0" : "=&r"(limit) : "r"(selector) : "cc");
+    asm volatile("mov $-1, %0; lsl %1, %0" : "=&r"(limit) : "r"(selector) : "cc");
     return limit;
 }
 
 static inline u32 rights_of(u32 selector)
 {
     u32 rights;
-    asm("xor %0, %0; lar %1, %0" : "=&r"(rights) : "r"(selector) : "cc");
+    asm volatile("xor %0, %0; lar %1, %0" : "=&r"(rights) : "r"(selector) : "cc");
     return rights;
 }
 

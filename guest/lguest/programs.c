@@ -136,6 +136,7 @@ TEST(processes, "ABCDEF")
     call1(LOAD_TLS, PHYSICAL(processes[0].tls));
     call1(SET_CLOCKEVENT, 500000);
     asm volatile("mov %0, %%gs" : : "r"(0x33));
+    WORD(IRQ_ENABLED) = IF;
     check("ends at the last switch", TRY(enter_user((void *)PROGRAM, PROGRAM, 0x202)), TIMER);
     check("switches", switches, SWITCHES);
     for (u32 i = 0; i < 2; i++) {

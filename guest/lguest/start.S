@@ -7,8 +7,7 @@
     /* States the dialect: owner "lhype", type 1, one number. */
     .align 4
     .long 6, 4, 1
-    .asciz "lhype"
-    .align 4
+    .ascii "lhype\0\0\0"
     .long DIALECT
 #elif DIALECT == 1
     .ascii "Linux version 2.6.24 "

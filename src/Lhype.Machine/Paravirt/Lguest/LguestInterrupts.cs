@@ -53,7 +53,8 @@ public sealed partial class LguestHost
                 return true;
             }
 
-            if (ReadWord(LguestDialect.IrqEnabled) == 0)
+            // Only the one bit: guests return from traps by copying all of EFLAGS into the word.
+            if (InterruptFlag == 0)
             {
                 SetIrqPending(FlagSet);
                 return false;
