@@ -102,6 +102,11 @@ public sealed unsafe partial class LinearMemory
             return false;
         }
 
+        if (translation.Large)
+        {
+            LargePageMet?.Invoke(linear);
+        }
+
         gpa = translation.PageGpa | (linear & 4095);
         if (!_ram.IsRamPage(gpa))
         {
