@@ -6,11 +6,13 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x8_0000,
-        O_TMPFILE = 0x41_0000;
-    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_SETLK = 37;
-    internal const short F_RDLCK = 0, F_WRLCK = 1;
-    internal const int EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EROFS = 30, EPIPE = 32;
+    internal const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_NOCTTY = 0x100, O_NONBLOCK = 0x800,
+        O_CLOEXEC = 0x8_0000, O_TMPFILE = 0x41_0000;
+    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_GETLK = 36,
+        F_OFD_SETLK = 37;
+    internal const short F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
+    internal const int EPERM = 1, EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EFAULT = 14, EBUSY = 16,
+        EROFS = 30, EPIPE = 32, EOPNOTSUPP = 95, ETIMEDOUT = 110;
     internal const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2, FALLOC_FL_ZERO_RANGE = 0x10;
     internal const short POLLIN = 1, POLLOUT = 4;
     internal const int EFD_CLOEXEC = 0x8_0000;

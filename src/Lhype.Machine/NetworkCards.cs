@@ -49,7 +49,7 @@ public static class NetworkCards
             if (config.Networks[i].Kind != NetworkKind.None)
             {
                 MacAddress mac = MacOf(config, i);
-                INetworkBackend backend = Open(config.Networks[i], host);
+                INetworkBackend backend = Open(config.Networks[i], mac, host);
                 owned.Add(backend);
                 networks.Add(new NetworkConnection(mac, backend));
             }
@@ -72,8 +72,9 @@ public static class NetworkCards
                 + "write six bytes like 02:00:00:00:00:01, the first one even.");
     }
 
-    private static INetworkBackend Open(NetworkConfig network, NetworkHost host) => network.Kind switch
+    private static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host) => network.Kind switch
     {
+        NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
         _ => throw new LhypeException(
             $"--net {network.Kind}: this version has no such network; use --net none."),
     };
