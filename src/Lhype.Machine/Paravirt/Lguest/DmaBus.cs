@@ -242,6 +242,10 @@ internal sealed class DmaBus : ILguestDevices
         }
     }
 
+    /// <summary>A device has input that comes in small pieces: have it deliver them together, once all that
+    /// is there now has come.</summary>
+    internal void RetryAtOnce() => _retry.Arm(_board.Machine.Clock.NowNs);
+
     internal void Kill(string reason) => _board.Machine.Kill(reason);
 
     private void Retry()

@@ -38,7 +38,11 @@ internal sealed class DmaConsole : DmaDevice
             return false;
         }
 
-        Deliver();
+        if (_input.Count == 1)
+        {
+            Bus.RetryAtOnce();
+        }
+
         return true;
     }
 

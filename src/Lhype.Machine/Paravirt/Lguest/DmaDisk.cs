@@ -57,7 +57,7 @@ internal sealed class DmaDisk : DmaDevice
         long offset = (long)sector * IBlockBackend.SectorBytes;
         bool good = length == bytes && length % IBlockBackend.SectorBytes == 0
             && offset <= _disk.Length && length <= _disk.Length - offset
-            && (write ? Write(offset, length) : Read(offset, length));
+            && (length == 0 || (write ? Write(offset, length) : Read(offset, length)));
 
         // The result before the interrupt: the handler looks for it.
         _memory.TryWriteUInt32(Page + ResultOffset, good ? Done : Failed);

@@ -175,7 +175,7 @@ public sealed class DmaBusTests : IDisposable
         // Neither stumps nor giants leave.
         Build(_dma, 0, (data, 13));
         _rig.Devices.SendDma(NetPage, _dma);
-        Build(_dma, 0, (data, 1519));
+        Build(_dma, 0, (data, 1523));
         _rig.Devices.SendDma(NetPage, _dma);
         Assert.Single(_rig.Wires[0].Sent);
         Assert.Null(_rig.Death);
@@ -276,6 +276,7 @@ public sealed class DmaBusTests : IDisposable
             rig.Devices.BindDma(0, 0xFFFF_FFF0, 1, 1);
             rig.Console.Type("x"u8);
             rig.Machine.Poll();
+            rig.Clock.Advance(1);
         }, send: false);
     }
 
@@ -339,5 +340,6 @@ public sealed class DmaBusTests : IDisposable
     {
         Assert.Equal(text.Length, _rig.Console.Type(Encoding.ASCII.GetBytes(text)));
         _rig.Machine.Poll();
+        _rig.Clock.Advance(1);
     }
 }
