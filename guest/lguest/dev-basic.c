@@ -1,4 +1,4 @@
-/* Device list, disk round trip, entropy, console echo. Whoever runs it gives a disk of at least 64 KiB and types a line
+/* Device list, disk round trip, entropy, starting again, console echo. Whoever runs it gives a disk of at least 64 KiB and types a line
    when asked. */
 
 #include "dev.h"
@@ -72,5 +72,6 @@ void main(void)
     devices_check();
     disk();
     rng();
+    recovery_check();
     console();
 }

@@ -190,6 +190,28 @@ u32 net_receive(void *frame, u32 room)
     return 0;
 }
 
+/* 32 bindings in all; unbinding wants key and array. The disk and the console hold one each, or will. */
+void recovery_check(void)
+{
+    static struct dma array[2];
+    u32 bound = 0;
+    while (bound < 40 && bind(0x1000 + 4 * bound, array, 2, 7) == 1)
+        bound++;
+    check("31 more bindings", bound, 31);
+    check("unbinding of another array", bind(0x1000, array + 1, 1, 0), 0);
+    check("unbinding of another key", bind(0x0FFC, array, 1, 0), 0);
+    for (u32 i = 0; i < bound; i++)
+        check("unbinding", bind(0x1000 + 4 * i, array, 2, 0), 1);
+    check("unbinding again", bind(0x1000, array, 2, 0), 0);
+    check("an interrupt that is none", bind(0x1000, array, 2, 32), 0);
+    static u8 text[4];
+    array[0].used = 5;
+    fill(&array[0], text, 4);
+    array[0].used = 5;
+    hypercall(SEND_DMA, 0x2000, pa(array), 0);
+    check("what nobody takes is not used", array[0].used, 5);
+}
+
 int commit(u32 crime)
 {
     static u8 data[2 * PAGE] ALIGNED;

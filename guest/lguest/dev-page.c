@@ -127,7 +127,32 @@ void devices_check(void)
     check("the list fits its page", size < PAGE, 1);
 }
 
-/* A reset forgets everything: the ring is as new. */
+/* A reset forgets everything, and the ring is as new; a driver that gave up is left alone. B knows neither. */
+void recovery_check(void)
+{
+#ifndef DIALECT_B
+    static u8 bytes[16];
+    struct queue *queue = &rng_device.queues[0];
+    check("the ring was used", queue->used[2] != 0, 1);
+    rng_device.entry[STATUS_AT] = 0;
+    status_notify(&rng_device);
+    u32 left = 0;
+    for (u32 i = 0; i < 3 * PAGE && i < (u32)(queue->used - queue->desc) + 6 + 8 * queue->size; i++)
+        left |= queue->desc[i];
+    check("a reset clears the ring", left, 0);
+    check("it starts again", rng_start(), 1);
+    check("and works", rng_read(bytes, sizeof(bytes)), sizeof(bytes));
+    rng_device.entry[STATUS_AT] = 0x87;
+    status_notify(&rng_device);
+    u32 seen = irq_count[queue->irq];
+    queue_add(queue, &(struct piece){ bytes, sizeof(bytes), 1 }, 1);
+    check("a driver that failed is not served", *(volatile u16 *)(queue->used + 2), 1);
+    check("nor interrupted", irq_count[queue->irq], seen);
+    check("until it starts again", rng_start(), 1);
+    check("and then is", rng_read(bytes, sizeof(bytes)), sizeof(bytes));
+#endif
+}
+
 int commit(u32 crime)
 {
     rng_start();

@@ -56,6 +56,9 @@ int net_start(u8 *mac);
 void net_send(const void *frame, u32 length);
 u32 net_receive(void *frame, u32 room);
 
+/* Rules of each transport about starting again after a reset, an error or an unbinding. */
+void recovery_check(void);
+
 /* dev-misuse.c's crimes that only the drivers know how to commit; 0 if there is no such crime here. */
 int commit(u32 crime);
 

@@ -3,6 +3,7 @@
 using System;
 using System.Linq;
 using System.Text;
+using Lhype.Machine;
 using Lhype.Machine.Net;
 using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Tests.Machine.Devices;
@@ -242,6 +243,15 @@ public sealed class DmaBusTests : IDisposable
         }
 
         Assert.Equal(0xFFFF, (sum & 0xFFFF) + (sum >> 16));
+    }
+
+    [Theory]
+    [InlineData("1", 0x0100)]
+    [InlineData("258", 0x0201)]
+    public void GuestIdMakesTheAddressOfTheDomain(string id, ushort expected)
+    {
+        MachineConfig config = new() { Kernel = "kernel", Id = id };
+        Assert.Equal(expected, LguestDevices.GuestIdOf(config));
     }
 
     [Fact]
