@@ -2,6 +2,7 @@
 
 using System;
 using System.Globalization;
+using System.Linq;
 
 namespace Lhype.Bench;
 
@@ -15,18 +16,22 @@ internal sealed record BenchOptions
     public const string Help = """
         usage: bench/run [OPTION...]
         Runs the same guest under QEMU TCG and Lhype and the same program natively; compares CPU seconds.
-          --rounds N       runs of each (default 3); the best of them counts
-          --only LIST      classes or benchmarks (integer, floating, memory, kernel, fib, ...), with commas
+          --rounds N       runs of each (default 2); the best of them counts
+          --only LIST      what to measure, with commas: a class (integer, floating, memory, kernel), a program
+                           of one (fib, ...), boot
+          --no-qemu        compare Lhype with the host only: the quick loop for work on the engine
           --kernel FILE    an i386 Linux kernel instead of the debian-i386 image's
           --memory MIB     guest memory (default 256)
           --timeout SECS   longest a single run may take (default 300)
-          --engines LIST   of native, qemu and lhype (default all)
           --json FILE      where the results go as JSON (default out/bench/result.json)
         """;
 
-    public int Rounds { get; private init; } = 3;
+    public int Rounds { get; private init; } = 2;
 
     public string Only { get; private init; } = "all";
+
+    /// <summary>True if <paramref name="part"/>, which is no program of the guest, is to be measured.</summary>
+    public bool Wants(string part) => Only == "all" || Only.Split(',').Contains(part);
 
     public string? Kernel { get; private init; }
 
@@ -51,6 +56,13 @@ internal sealed record BenchOptions
         for (int i = 0; i < arguments.Length; i += 2)
         {
             string name = arguments[i];
+            if (name == "--no-qemu")
+            {
+                options = options with { Engines = ["native", "lhype"] };
+                i--;
+                continue;
+            }
+
             string value = i + 1 < arguments.Length
                 ? arguments[i + 1]
                 : throw new BenchUsageException($"The option {name} is unknown or has no value; see --help.");
@@ -61,7 +73,6 @@ internal sealed record BenchOptions
                 "--kernel" => options with { Kernel = value },
                 "--memory" => options with { MemoryMib = Number(name, value) },
                 "--timeout" => options with { TimeoutSeconds = Number(name, value) },
-                "--engines" => options with { Engines = EngineNames(value) },
                 "--json" => options with { JsonPath = value },
                 "--guest" => options with { GuestProgram = value },
                 "--lhype" => options with { LhypeBinary = value },
@@ -76,18 +87,4 @@ internal sealed record BenchOptions
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number > 0
             ? number
             : throw new BenchUsageException($"{name} takes a number above 0, not '{value}'.");
-
-    private static string[] EngineNames(string value)
-    {
-        string[] names = value.Split(',');
-        foreach (string name in names)
-        {
-            if (name is not ("native" or "qemu" or "lhype"))
-            {
-                throw new BenchUsageException($"--engines takes native, qemu and lhype, not '{name}'.");
-            }
-        }
-
-        return names;
-    }
 }

@@ -50,7 +50,7 @@ internal static class Program
                 Console.Error.WriteLine($"bench: round {round} of {options.Rounds}, {engine}");
                 List<string> command = Command(engine, options, kernel, initramfs, options.Only);
                 report.AddRun(engine, GuestProcess.Run(command, options.TimeoutSeconds));
-                if (engine != "native")
+                if (engine != "native" && options.Wants("boot"))
                 {
                     command = Command(engine, options, kernel, initramfs, "none");
                     report.AddBoot(engine, GuestProcess.Run(command, options.TimeoutSeconds));

@@ -16,6 +16,7 @@ struct benchmark {
 
 /* Each ends with an entry whose name is null. */
 extern const struct benchmark integer_benchmarks[];
+extern const struct benchmark structure_benchmarks[];
 extern const struct benchmark floating_sse2_benchmarks[];
 extern const struct benchmark floating_x87_benchmarks[];
 extern const struct benchmark memory_benchmarks[];
@@ -41,5 +42,8 @@ static inline uint32_t bench_hash(uint32_t hash, const void *data, size_t length
 }
 
 #define BENCH_HASH_START 2166136261u
+
+/* First argument that makes the program end at once with the status in its second: the target of fork-exec. */
+#define BENCH_EXIT "--exit"
 
 #endif

@@ -192,7 +192,7 @@ static uint32_t run_lz(void)
         if ((r & 0xf00) == 0)
             text[filled++] = (unsigned char)(r >> 16);
     }
-    for (int round = 0; round < 16; round++) {
+    for (int round = 0; round < 28; round++) {
         text[round * 1000] ^= 1;
         size_t used = lz_pack(text, length, packed);
         size_t made = lz_unpack(packed, used, back);

@@ -130,6 +130,7 @@ public unsafe struct CpuState
         internal const int Mxcsr = 0x310;
         internal const int HostMxcsr = 0x314;
         internal const int HostTrap = 0x318;
+        internal const int HostError = 0x31C;
         internal const int HostFaultAddress = 0x320;
         internal const int Temp0 = 0x328;
         internal const int Temp1 = 0x330;
@@ -141,6 +142,8 @@ public unsafe struct CpuState
         internal const int BudgetStart = 0x358;
         internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
+        internal const int WindowBase = 0x3A0;
+        internal const int WindowActive = 0x3A8;
         internal const int Xmm = 0x400;
         internal const int Bounce = 0xA00;
         internal const int Tlb = 0x2000;
@@ -249,6 +252,7 @@ public unsafe struct CpuState
     [FieldOffset(Offset.Mxcsr)] public uint Mxcsr;
     [FieldOffset(Offset.HostMxcsr)] internal uint HostMxcsr;
     [FieldOffset(Offset.HostTrap)] internal uint HostTrap;
+    [FieldOffset(Offset.HostError)] internal uint HostError;
     [FieldOffset(Offset.HostFaultAddress)] internal ulong HostFaultAddress;
     [FieldOffset(Offset.Temp0)] internal ulong Temp0;
     [FieldOffset(Offset.Temp1)] internal ulong Temp1;
@@ -262,6 +266,10 @@ public unsafe struct CpuState
     /// <summary>Non-zero while the bus asserts INTR: STI and POPF then leave the block soon.</summary>
     [FieldOffset(Offset.InterruptWaiting)] internal uint InterruptWaiting;
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
+    /// <summary>Host address of linear address 0 in the user window, 4 GiB aligned.</summary>
+    [FieldOffset(Offset.WindowBase)] internal ulong WindowBase;
+    /// <summary>Non-zero while user code runs in the window (see <c>UserWindow</c>).</summary>
+    [FieldOffset(Offset.WindowActive)] internal uint WindowActive;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

@@ -31,6 +31,9 @@ public static class ModeKey
     public const uint SingleStep = 1 << 8;
     /// <summary>Reserved for 64-bit code.</summary>
     public const uint Long = 1 << 9;
+    /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
+    /// TLBs.</summary>
+    public const uint Window = 1 << 10;
     /// <summary>All bits in use.</summary>
     public const uint Mask = 0xFFF;
 }

@@ -24,7 +24,8 @@ namespace Lhype.Host;
 /// <param name="HostPc">Receives the address of the faulting host instruction (8 bytes).</param>
 /// <param name="Trap">Receives the host's exception vector (4 bytes).</param>
 /// <param name="FaultAddress">Receives the host's CR2, meaningful for vector 14 (8 bytes).</param>
-public readonly record struct FaultSlots(int HostPc, int Trap, int FaultAddress);
+/// <param name="Error">Receives the exception's error code (4 bytes).</param>
+public readonly record struct FaultSlots(int HostPc, int Trap, int FaultAddress, int Error);
 
 /// <summary>Catches the processor exceptions of emitted code, for the whole process.</summary>
 public static unsafe class FaultHandler
@@ -52,7 +53,7 @@ public static unsafe class FaultHandler
         internal int HostPc;
         internal int Trap;
         internal int FaultAddress;
-        private readonly int _padding;
+        internal int Error;
     }
 
     /// <summary>Routes faults of the instructions in [<paramref name="codeStart"/>,
@@ -75,6 +76,7 @@ public static unsafe class FaultHandler
                     range->HostPc = slots.HostPc;
                     range->Trap = slots.Trap;
                     range->FaultAddress = slots.FaultAddress;
+                    range->Error = slots.Error;
                     Volatile.Write(ref range->Length, length);
                     return new Registration(i);
                 }
@@ -249,6 +251,9 @@ public static unsafe class FaultHandler
             .Bytes(0x49, 0x63, 0x48, 0x20)                  // movsxd rcx, [r8+FaultAddress]
             .Bytes(0x48, 0x8B, 0x82, 0xD8, 0, 0, 0)         // mov  rax, [rdx+REG_CR2]
             .Bytes(0x49, 0x89, 0x04, 0x09)                  // mov  [r9+rcx], rax
+            .Bytes(0x49, 0x63, 0x48, 0x24)                  // movsxd rcx, [r8+Error]
+            .Bytes(0x48, 0x8B, 0x82, 0xC0, 0, 0, 0)         // mov  rax, [rdx+REG_ERR]
+            .Bytes(0x41, 0x89, 0x04, 0x09)                  // mov  [r9+rcx], eax
             .Bytes(0x49, 0x8B, 0x40, 0x10)                  // mov  rax, [r8+Resume]
             .Bytes(0x48, 0x89, 0x82, 0xA8, 0, 0, 0)         // mov  [rdx+REG_RIP], rax
             .Bytes(0xC3);                                   // ret

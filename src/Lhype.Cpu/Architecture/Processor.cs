@@ -172,6 +172,12 @@ public sealed unsafe partial class Processor
             key |= ModeKey.SingleStep;
         }
 
+        const uint windowed = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
+        if (_state->WindowActive != 0 && (key & windowed) == windowed)
+        {
+            key |= ModeKey.Window;
+        }
+
         return key;
     }
 

@@ -32,13 +32,14 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private readonly ulong _pages;
     private byte* _codePages;
 
-    internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus)
+    internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false)
     {
         _state = state;
         _ram = ram;
         _bus = bus;
         _pages = (ram.HighSize != 0 ? GuestRam.HighStart + ram.HighSize : ram.LowSize) >> 12;
         _codePages = (byte*)NativeMemory.AllocZeroed((nuint)_pages);
+        Window = new UserWindow(state, ram, this, alwaysWindow);
         ClearTables();
     }
 
@@ -47,6 +48,9 @@ public sealed unsafe partial class LinearMemory : IDisposable
 
     /// <summary>Told when a page that is part of a larger one is used; null where that is allowed.</summary>
     internal Action<ulong>? LargePageMet { get; set; }
+
+    /// <summary>The user address space in the host's page tables, for programs that run long.</summary>
+    internal UserWindow Window { get; }
 
     /// <summary>TLB misses handled here.</summary>
     internal ulong Misses { get; private set; }
@@ -180,6 +184,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
         ulong host = (ulong)_ram.Base + pageGpa;
         DropWriteEntries(CpuState.DataTlb(_state, user: false, write: true), host);
         DropWriteEntries(CpuState.DataTlb(_state, user: true, write: true), host);
+        Window.ProtectCode(pageGpa);
     }
 
     /// <summary>The page holds no translated code any more.</summary>
@@ -224,6 +229,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        Window.Dispose();
         NativeMemory.Free(_codePages);
         _codePages = null;
     }

@@ -17,6 +17,9 @@ public enum AccessKind
     Write,
     /// <summary>Instruction fetch.</summary>
     Execute,
+    /// <summary>A read that changes nothing: it fails where a bit would have to be set, and records no
+    /// fault.</summary>
+    Peek,
 }
 
 /// <summary>The result of a successful walk, for one 4 KiB page.</summary>
@@ -135,8 +138,7 @@ public static unsafe class PageWalk
         {
             leafPointer = (uint*)EntryPointer(ram, (pde & 0xFFFF_F000) + (((linear >> 12) & 0x3FF) << 2));
             leaf = leafPointer == null ? uint.MaxValue : Volatile.Read(ref *leafPointer);
-            MarkEntry(pdePointer, pde, Accessed);
-            if ((leaf & Present) == 0)
+            if (!TryMark(pdePointer, pde, Accessed, kind) || (leaf & Present) == 0)
             {
                 return Fail(state, linear, kind, user, 0);
             }
@@ -151,7 +153,11 @@ public static unsafe class PageWalk
         }
 
         uint marks = kind == AccessKind.Write ? Accessed | Dirty : Accessed;
-        MarkEntry(leafPointer, leaf, marks);
+        if (!TryMark(leafPointer, leaf, marks, kind))
+        {
+            return false;
+        }
+
         translation.WriteReady = writable && ((leaf | marks) & Dirty) != 0;
         translation.Global = (leaf & GlobalPage) != 0 && (state->Cr4 & ControlBits.Cr4Pge) != 0;
         return true;
@@ -225,7 +231,11 @@ public static unsafe class PageWalk
                 }
 
                 uint marks = kind == AccessKind.Write ? Accessed | Dirty : Accessed;
-                MarkEntry(pointer, entry, marks);
+                if (!TryMark(pointer, entry, marks, kind))
+                {
+                    return false;
+                }
+
                 translation.PageGpa = ((entry & Frame & ~offsetMask) | (linear & offsetMask)) & ~4095UL;
                 translation.WriteReady = writable && (((uint)entry | marks) & Dirty) != 0;
                 translation.Global = (entry & GlobalPage) != 0 && (state->Cr4 & ControlBits.Cr4Pge) != 0;
@@ -233,7 +243,11 @@ public static unsafe class PageWalk
                 return true;
             }
 
-            MarkEntry(pointer, entry, Accessed);
+            if (!TryMark(pointer, entry, Accessed, kind))
+            {
+                return false;
+            }
+
             table = entry & Frame;
             level--;
         }
@@ -272,6 +286,11 @@ public static unsafe class PageWalk
     /// 4.7).</summary>
     private static bool Fail(CpuState* state, ulong linear, AccessKind kind, bool user, uint cause)
     {
+        if (kind == AccessKind.Peek)
+        {
+            return false;
+        }
+
         if (kind == AccessKind.Write)
         {
             cause |= ErrorWrite;
@@ -298,21 +317,27 @@ public static unsafe class PageWalk
     /// <summary>Host address of the entry at <paramref name="gpa"/>, or null outside RAM.</summary>
     private static byte* EntryPointer(GuestRam ram, ulong gpa) => ram.IsRamPage(gpa) ? ram.Base + gpa : null;
 
-    /// <summary>Sets A or D bits with a locked OR: another CPU or a device may be writing the same
-    /// entry.</summary>
-    private static void MarkEntry(uint* pointer, uint entry, uint marks)
+    /// <summary>Sets A or D bits with a locked OR: another CPU or a device may be writing the same entry.
+    /// False if they are not set and must not be.</summary>
+    private static bool TryMark(uint* pointer, uint entry, uint marks, AccessKind kind)
     {
-        if ((entry & marks) != marks && pointer != null)
+        bool set = (entry & marks) == marks;
+        if (!set && pointer != null && kind != AccessKind.Peek)
         {
             Interlocked.Or(ref *pointer, marks);
         }
+
+        return set || kind != AccessKind.Peek;
     }
 
-    private static void MarkEntry(ulong* pointer, ulong entry, uint marks)
+    private static bool TryMark(ulong* pointer, ulong entry, uint marks, AccessKind kind)
     {
-        if ((entry & marks) != marks && pointer != null)
+        bool set = (entry & marks) == marks;
+        if (!set && pointer != null && kind != AccessKind.Peek)
         {
             Interlocked.Or(ref *pointer, marks);
         }
+
+        return set || kind != AccessKind.Peek;
     }
 }

@@ -29,6 +29,8 @@ internal static class AccessInfo
     /// <summary>An x87 instruction that first reports a pending exception: #MF comes before any page
     /// fault.</summary>
     internal const uint X87 = 1 << 25;
+    /// <summary>Never in emitted code: the segment refused the access, the fault is recorded.</summary>
+    internal const uint Refused = 1 << 26;
 }
 
 public sealed unsafe partial class LinearMemory

@@ -32,10 +32,19 @@ public sealed unsafe partial class LinearMemory
         Array.Clear(_largeRegions);
     }
 
+    /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
+    /// <see cref="FlushPage"/>.</summary>
+    internal void NoteLarge(ulong linear)
+    {
+        ulong region = (linear >> 21) & 2047;
+        _largeRegions[region >> 6] |= 1UL << (int)(region & 63);
+    }
+
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
     public void FlushNonGlobal()
     {
         Flushes++;
+        Window.Flush();
         Undo(_localLog);
     }
 
@@ -51,6 +60,7 @@ public sealed unsafe partial class LinearMemory
             return;
         }
 
+        Window.FlushPage(linear);
         ulong page = linear & PageMask;
         for (int table = 0; table < 4; table++)
         {
@@ -135,14 +145,13 @@ public sealed unsafe partial class LinearMemory
         TlbLog log = global ? _globalLog : _localLog;
         if (log.Full)
         {
-            FlushAll();
+            Undo(log);
         }
 
         log.Add(offset);
         if (large)
         {
-            ulong region = (page >> 21) & 2047;
-            _largeRegions[region >> 6] |= 1UL << (int)(region & 63);
+            NoteLarge(page);
         }
     }
 

@@ -257,6 +257,21 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return found;
     }
 
+    /// <summary>Offset of the host code of the guest instruction that <paramref name="entry"/> belongs
+    /// to.</summary>
+    internal int StartOfInstruction(in Block block, in MapEntry entry)
+    {
+        foreach (ref readonly MapEntry first in MapOf(block))
+        {
+            if (first.Index == entry.Index)
+            {
+                return first.HostOffset;
+            }
+        }
+
+        return block.Start;
+    }
+
     /// <summary>Records that link <paramref name="linkIndex"/> now leads to block
     /// <paramref name="target"/>.</summary>
     internal void AddIncoming(int target, int linkIndex)

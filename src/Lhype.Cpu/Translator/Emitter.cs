@@ -182,6 +182,13 @@ internal sealed unsafe class Emitter
     internal void Lea(int destination, int baseRegister, int displacement, bool wide = false) =>
         OpMemory(0x8D, destination, baseRegister, displacement, wide);
 
+    /// <summary>lea r64, [base + index].</summary>
+    internal void LeaIndexed(int destination, int baseRegister, int index)
+    {
+        Rex(true, destination, index, baseRegister, force: true);
+        Bytes(0x8D, (byte)(0x04 | ((destination & 7) << 3)), (byte)(((index & 7) << 3) | (baseRegister & 7)));
+    }
+
     /// <summary>Group 1 (add or adc sbb and sub xor cmp = 0-7) r32, imm.</summary>
     internal void Arithmetic(int operation, int register, int value, bool wide = false)
     {

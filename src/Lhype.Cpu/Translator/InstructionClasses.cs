@@ -219,6 +219,12 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
+        if ((mode & ModeKey.Window) != 0)
+        {
+            return (mode & ModeKey.SingleStep) == 0
+                && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);
+        }
+
         return open && (mode & ModeKey.SingleStep) == 0
             && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
             or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;

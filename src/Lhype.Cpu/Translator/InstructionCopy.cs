@@ -7,6 +7,19 @@ using Iced.Intel;
 
 namespace Lhype.Cpu.Translator;
 
+/// <summary>What becomes of an instruction's memory operand.</summary>
+internal enum OperandForm
+{
+    /// <summary>There is none, or it is not accessed.</summary>
+    None,
+    /// <summary>It is at [r8].</summary>
+    Pointer,
+    /// <summary>It is at gs:[r8].</summary>
+    WindowPointer,
+    /// <summary>It is at gs:[the guest's own address], computed in 32 bits.</summary>
+    Window,
+}
+
 /// <summary>Copies 32-bit instructions into host code.</summary>
 internal static unsafe class InstructionCopy
 {
@@ -22,10 +35,9 @@ internal static unsafe class InstructionCopy
         0xFFFFA00F, 0xFF00FFFF, 0xFFFFFFFF, 0xFF7FFFFF, 0xFFFF0000, 0xFFFFF8F8, 0xFFFF00FF, 0xFFFFFFFF,
     ];
 
-    /// <summary>Emits <paramref name="instruction"/>, whose bytes are at <paramref name="code"/>. If it has a
-    /// memory operand that is accessed, <paramref name="memory"/> is true and r8 holds the operand's host
-    /// address.</summary>
-    internal static void Emit(Emitter emitter, byte* code, in Instruction instruction, bool memory)
+    /// <summary>Emits <paramref name="instruction"/>, whose bytes are at
+    /// <paramref name="code"/>.</summary>
+    internal static void Emit(Emitter emitter, byte* code, in Instruction instruction, OperandForm form)
     {
         int position = 0;
         bool operandSize = false;
@@ -82,7 +94,7 @@ internal static unsafe class InstructionCopy
         if (!HasModRm(map, opcode))
         {
             EmitPlain(emitter, prefixes, opcode, code + position, instruction.Length - position, instruction,
-                memory);
+                form);
             return;
         }
 
@@ -92,11 +104,23 @@ internal static unsafe class InstructionCopy
         }
 
         int modRm = code[position++];
+        byte* address = code + position;
         int immediate =
             position + AddressBytes(code + position, modRm, instruction.CodeSize == CodeSize.Code32
             ? HasPrefix(code, 0x67) : !HasPrefix(code, 0x67));
         int immediateBytes = instruction.Length - immediate;
-        EmitModRm(emitter, prefixes, opcode, modRm, code + immediate, immediateBytes, instruction, memory);
+        if (form == OperandForm.Window)
+        {
+            EmitWindowForm(emitter, prefixes, opcode, modRm, address, immediate - position, instruction);
+            for (int i = 0; i < immediateBytes; i++)
+            {
+                emitter.Byte(code[immediate + i]);
+            }
+
+            return;
+        }
+
+        EmitModRm(emitter, prefixes, opcode, modRm, code + immediate, immediateBytes, instruction, form);
     }
 
     private readonly struct Prefixes(bool operandSize, bool locked, int repeat, int map)
@@ -137,14 +161,24 @@ internal static unsafe class InstructionCopy
     }
 
     private static void EmitPlain(Emitter emitter, Prefixes prefixes, int opcode, byte* rest, int restBytes,
-        in Instruction instruction, bool memory)
+        in Instruction instruction, OperandForm form)
     {
         int rex = UsesEsp(instruction, out _) ? 0x41 : 0;
-        if (memory)
+        if (form == OperandForm.Window)
         {
-            // MOV AL/eAX, moffs and back: the long form with [r8]; the address bytes are dropped.
-            prefixes.Emit(emitter, 0x41,
-                opcode switch { 0xA0 => 0x8A, 0xA1 => 0x8B, 0xA2 => 0x88, _ => 0x89 });
+            // MOV AL/eAX, moffs and back: the long form with an absolute 32-bit address.
+            emitter.Bytes(0x65, 0x67);
+            prefixes.Emit(emitter, 0, LongMove(opcode));
+            emitter.Bytes(0x04, 0x25);
+            emitter.Int32(*(int*)rest);
+            return;
+        }
+
+        if (form != OperandForm.None)
+        {
+            // The same with [r8]; the address bytes are dropped.
+            EmitWindowPrefix(emitter, form);
+            prefixes.Emit(emitter, 0x41, LongMove(opcode));
             emitter.Byte(0x00);
             return;
         }
@@ -163,8 +197,44 @@ internal static unsafe class InstructionCopy
         }
     }
 
+    private static int LongMove(int opcode) =>
+        opcode switch { 0xA0 => 0x8A, 0xA1 => 0x8B, 0xA2 => 0x88, _ => 0x89 };
+
+    private static void EmitWindowPrefix(Emitter emitter, OperandForm form)
+    {
+        if (form == OperandForm.WindowPointer)
+        {
+            emitter.Byte(0x65);
+        }
+    }
+
+    /// <summary>gs: and an address-size prefix before the instruction as it was: the address wraps at 4 GiB,
+    /// and GS points to the window.</summary>
+    private static void EmitWindowForm(Emitter emitter, Prefixes prefixes, int opcode, int modRm,
+        byte* address, int addressBytes, in Instruction instruction)
+    {
+        int rex = UsesEsp(instruction, out _) && ((modRm >> 3) & 7) == 4 ? 0x44 : 0;
+        bool espBase = instruction.MemoryBase == Register.ESP;
+        emitter.Bytes(0x65, 0x67);
+        prefixes.Emit(emitter, rex | (espBase ? 0x41 : 0), opcode);
+        if ((modRm & 0xC7) == 0x05)
+        {
+            // In 64-bit code this form is relative to RIP; the one with a SIB byte is absolute.
+            emitter.Bytes((byte)((modRm & 0x38) | 4), 0x25);
+        }
+        else
+        {
+            emitter.Byte(modRm);
+        }
+
+        for (int i = 0; i < addressBytes; i++)
+        {
+            emitter.Byte(address[i]);
+        }
+    }
+
     private static void EmitModRm(Emitter emitter, Prefixes prefixes, int opcode, int modRm, byte* immediate,
-        int immediateBytes, in Instruction instruction, bool memory)
+        int immediateBytes, in Instruction instruction, OperandForm form)
     {
         int reg = (modRm >> 3) & 7;
         int rm = modRm & 7;
@@ -185,8 +255,9 @@ internal static unsafe class InstructionCopy
             rex |= (inReg ? 0x44 : 0) | (inRm ? 0x41 : 0);
         }
 
-        if (memory)
+        if (form != OperandForm.None)
         {
+            EmitWindowPrefix(emitter, form);
             EmitMemoryForm(emitter, prefixes, opcode, reg, rex | 0x41, immediate, immediateBytes, high >= 0);
             return;
         }
@@ -298,6 +369,9 @@ internal static unsafe class InstructionCopy
 
         return operands != 0;
     }
+
+    /// <summary>True if AH, CH, DH or BH is an operand: no REX prefix can stand beside it.</summary>
+    internal static bool UsesHighByte(in Instruction instruction) => HighByteRegister(instruction) >= 0;
 
     private static int HighByteRegister(in Instruction instruction)
     {

@@ -14,9 +14,10 @@ internal sealed unsafe partial class Translator
     private bool Lower(in Instruction instruction)
     {
         InstructionKind kind = _classes.KindOf(instruction, _mode);
-        if (kind != InstructionKind.Special)
+        NoteInstruction();
+        if (Windowed && kind is InstructionKind.Copy or InstructionKind.Special && LeavesWindow(instruction))
         {
-            NoteInstruction();
+            return LowerTrap(instruction, stepsOut: true);
         }
 
         switch (kind)
@@ -29,7 +30,12 @@ internal sealed unsafe partial class Translator
                 return LowerTrap(instruction);
         }
 
-        NoteInstruction();
+        if (instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix))
+        {
+            LowerRepeatedString(instruction);
+            return false;
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Jmp:
@@ -63,10 +69,6 @@ internal sealed unsafe partial class Translator
                 return false;
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
                 LowerBitString(instruction);
-                return false;
-            case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw
-                or Mnemonic.Stosd when instruction.HasRepPrefix || instruction.HasRepnePrefix:
-                LowerRepeatedString(instruction);
                 return false;
             case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd:
                 LowerLoadString(instruction);
@@ -108,7 +110,14 @@ internal sealed unsafe partial class Translator
         if (!HasMemoryOperand(instruction))
         {
             FlagsForBody(instruction);
-            InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
+            InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
+            return false;
+        }
+
+        if (Windowed && CopiesAddress(instruction))
+        {
+            NoteBody(instruction);
+            InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.Window);
             return false;
         }
 
@@ -122,10 +131,12 @@ internal sealed unsafe partial class Translator
         }
 
         BeginOperand(instruction, size, read, write);
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: true);
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
         EndOperand();
         return false;
     }
+
+    private OperandForm PointerForm => Windowed ? OperandForm.WindowPointer : OperandForm.Pointer;
 
     private static bool HasMemoryOperand(in Instruction instruction)
     {
@@ -159,10 +170,11 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Leaves to C# and comes back, unless the instruction ends the block.</summary>
-    private bool LowerTrap(in Instruction instruction)
+    private bool LowerTrap(in Instruction instruction, bool stepsOut = false)
     {
         EnsureFlags();
         int index = AddTrap(instruction);
+        _traps[index].StepsOut = stepsOut;
         _emit.MoveImmediate(Host.Scratch, index);
         _emit.Jump(_thunks.Trap);
         bool ends = _classes.EndsBlock(instruction, _mode) || SingleStep;
@@ -207,7 +219,7 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Memory)
         {
             BeginOperand(instruction, 4, read: true, write: false);
-            _emit.Load(Host.Scratch, Host.Address, 0);
+            EmitLoadOperand(Host.Scratch);
             _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
             EndOperand();
         }
@@ -216,21 +228,22 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Memory)
         {
             _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
-            _emit.Store(Host.Scratch, Host.Address, 0);
+            EmitStoreOperand(Host.Scratch);
         }
         else if (instruction.Op0Kind != OpKind.Register)
         {
-            _emit.StoreImmediate(Host.Address, 0, (int)instruction.GetImmediate(0));
+            EmitOnOperand(0xC7, 0);
+            _emit.Int32((int)instruction.GetImmediate(0));
         }
         else if (instruction.Op0Register.IsSegmentRegister())
         {
             // Some CPUs write two bytes, others the zero-extended selector (SDM vol. 2, PUSH).
             EmitLoadSelector(Host.Scratch, SegmentOf(instruction.Op0Register));
-            _emit.Store(Host.Scratch, Host.Address, 0);
+            EmitStoreOperand(Host.Scratch);
         }
         else
         {
-            _emit.Store(Host.Of(Number(instruction.Op0Register)), Host.Address, 0);
+            EmitStoreOperand(Host.Of(Number(instruction.Op0Register)));
         }
 
         _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
@@ -243,7 +256,7 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Register)
         {
             int destination = Host.Of(Number(instruction.Op0Register));
-            _emit.Load(destination, Host.Address, 0);
+            EmitLoadOperand(destination);
             if (destination != Host.GuestEsp)
             {
                 _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
@@ -255,7 +268,7 @@ internal sealed unsafe partial class Translator
 
         // POP to memory computes an ESP-based address after ESP has been incremented, yet must not change ESP
         // if the store faults.
-        _emit.Load(Host.Scratch, Host.Address, 0);
+        EmitLoadOperand(Host.Scratch);
         _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
         EndOperand();
         Instruction adjusted = instruction;
@@ -266,7 +279,7 @@ internal sealed unsafe partial class Translator
 
         BeginOperand(adjusted, 4, read: false, write: true);
         _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
-        _emit.Store(Host.Scratch, Host.Address, 0);
+        EmitStoreOperand(Host.Scratch);
         _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
         EndOperand();
     }
@@ -275,8 +288,9 @@ internal sealed unsafe partial class Translator
     {
         _emit.Move(Host.Address, Host.Rbp);
         BeginAccess(instruction, 4, read: true, write: false, segmented: false, SegmentRegister.Ss);
+        EmitLoadOperand(Host.Scratch);
         _emit.Lea(Host.GuestEsp, Host.Rbp, 4);
-        _emit.Load(Host.Rbp, Host.Address, 0);
+        _emit.Move(Host.Rbp, Host.Scratch);
         EndOperand();
     }
 
@@ -309,7 +323,7 @@ internal sealed unsafe partial class Translator
         _emit.OpRegister(0x0B, Host.Scratch, Host.Scratch2);
         // The step is 1 or -1: bit 10 of it is DF.
         _emit.Arithmetic(1, Host.Scratch, 2);
-        _emit.Store(Host.Scratch, Host.Address, 0);
+        EmitStoreOperand(Host.Scratch);
         _emit.UnparkFlags();
     }
 
@@ -367,7 +381,8 @@ internal sealed unsafe partial class Translator
             _parked = false;
         }
 
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: true);
+        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
         EndOperand();
     }
 
@@ -409,7 +424,7 @@ internal sealed unsafe partial class Translator
         }
 
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, memory: false);
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
         EndOperand();
     }
@@ -439,7 +454,7 @@ internal sealed unsafe partial class Translator
         BeginOperand(instruction, 2, read: false, write: true);
         EmitLoadSelector(Host.Scratch, source);
         _emit.Byte(0x66);
-        _emit.Store(Host.Scratch, Host.Address, 0);
+        EmitStoreOperand(Host.Scratch);
         EndOperand();
     }
 

@@ -73,7 +73,7 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Memory)
         {
             BeginOperand(instruction, 4, read: true, write: false);
-            _emit.Load(Host.Scratch, Host.Address, 0);
+            EmitLoadOperand(Host.Scratch);
             EndOperand();
         }
         else
@@ -90,14 +90,14 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Memory)
         {
             BeginOperand(instruction, 4, read: true, write: false);
-            _emit.Load(Host.Scratch, Host.Address, 0);
+            EmitLoadOperand(Host.Scratch);
             _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
             EndOperand();
         }
 
         BeginStackOperand(instruction, -4, write: true);
         _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1]);
-        _emit.Store(Host.Scratch2, Host.Address, 0);
+        EmitStoreOperand(Host.Scratch2);
         if (instruction.Op0Kind == OpKind.Memory)
         {
             _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
@@ -124,7 +124,7 @@ internal sealed unsafe partial class Translator
     private bool LowerReturn(in Instruction instruction)
     {
         BeginStackOperand(instruction, 0, write: false);
-        _emit.Load(Host.Scratch, Host.Address, 0);
+        EmitLoadOperand(Host.Scratch);
         _emit.Lea(Host.GuestEsp, Host.GuestEsp,
             4 + (instruction.Code == Code.Retnd_imm16 ? instruction.Immediate16 : 0));
         EndOperand();

@@ -15,6 +15,12 @@ internal sealed unsafe partial class Translator
     /// copying a few hundred bytes. </summary>
     private void LowerRepeatedString(in Instruction instruction)
     {
+        if (Windowed)
+        {
+            LowerRepeatedInWindow(instruction);
+            return;
+        }
+
         bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd;
         int size = instruction.MemorySize.GetSize();
         int trap = AddTrap(instruction);
@@ -56,6 +62,50 @@ internal sealed unsafe partial class Translator
         }
 
         EnsureFlags();
+        _traps[trap].Continuation = _emit.Offset;
+    }
+
+    /// <summary>Every REP string instruction upwards, on host addresses. Where it faults, its registers say
+    /// how far it came once they are cut to 32 bits again. Huge counts go to C#, which does them in pieces,
+    /// so that interrupts get in.</summary>
+    private void LowerRepeatedInWindow(in Instruction instruction)
+    {
+        const int MaxBytes = 1 << 20;
+        int size = instruction.MemorySize.GetSize();
+        bool source = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd
+            or Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd
+            or Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd;
+        bool destination = instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd);
+        int trap = AddTrap(instruction);
+        FreeFlags();
+        _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
+        AddTrapStub(trap, Condition.NotEqual);
+        _emit.Arithmetic(7, Host.Rcx, MaxBytes / size);
+        AddTrapStub(trap, Condition.Above);
+        EnsureFlags();
+        _emit.Load(Host.Scratch, Host.State, Offset.WindowBase, wide: true);
+        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        if (source)
+        {
+            _emit.LeaIndexed(Host.Rsi, Host.Rsi, Host.Scratch);
+        }
+
+        if (destination)
+        {
+            _emit.LeaIndexed(Host.Rdi, Host.Rdi, Host.Scratch);
+        }
+
+        InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
+        if (source)
+        {
+            _emit.Move(Host.Rsi, Host.Rsi);
+        }
+
+        if (destination)
+        {
+            _emit.Move(Host.Rdi, Host.Rdi);
+        }
+
         _traps[trap].Continuation = _emit.Offset;
     }
 
@@ -178,7 +228,7 @@ internal sealed unsafe partial class Translator
             _emit.Byte(0x66);
         }
 
-        _emit.OpMemory(size == 1 ? byteOpcode : byteOpcode + 1, register, Host.Address, 0);
+        EmitOnOperand(size == 1 ? byteOpcode : byteOpcode + 1, register);
     }
 
     /// <summary>register += DF step * size, without touching flags: lea reg, [reg + r9 * size].</summary>

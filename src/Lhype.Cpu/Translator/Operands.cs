@@ -12,6 +12,10 @@
 //
 // The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was
 // bounced runs its own copy of [H, E) and then commits.
+//
+// In a window (ModeKey.Window) there is no check: the body accesses gs:[linear address], and the host's MMU
+// faults where the guest's TLB would miss. The instruction is then run again from its start, or through the
+// TLBs if its page cannot be shown, so nothing of it may be committed before its last access.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -50,6 +54,8 @@ internal sealed unsafe partial class Translator
 {
     /// <summary>The stub of the operand whose body is being emitted, or -1.</summary>
     private int _openOperand = -1;
+    private int _operandBase;
+    private int _operandOffset;
 
     /// <summary>Emits address and check for the instruction's memory operand; then r8 is the host address and
     /// the caller emits the body, ending with <see cref="EndOperand"/>.</summary>
@@ -65,14 +71,61 @@ internal sealed unsafe partial class Translator
     /// flat mode.</summary>
     private void BeginStackOperand(in Instruction instruction, int displacement, bool write)
     {
+        if (Windowed)
+        {
+            NoteBody(instruction);
+            _operandBase = Host.GuestEsp;
+            _operandOffset = displacement;
+            return;
+        }
+
         _emit.Lea(Host.Address, Host.GuestEsp, displacement);
         BeginAccess(instruction, 4, !write, write, segmented: false, SegmentRegister.Ss);
     }
+
+    private bool Windowed => (_mode & ModeKey.Window) != 0;
+
+    /// <summary>The body of the instruction starts here, on the operand at [r8].</summary>
+    private void NoteBody(in Instruction instruction)
+    {
+        _operandBase = Host.Address;
+        _operandOffset = 0;
+        FlagsForBody(instruction);
+        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+    }
+
+    /// <summary>In a body: an opcode on a register and the open operand.</summary>
+    private void EmitOnOperand(int opcode, int register)
+    {
+        if (Windowed)
+        {
+            _emit.Byte(0x65);
+            if (_operandBase != Host.Address)
+            {
+                // A 32-bit address wraps as the guest's does.
+                _emit.Byte(0x67);
+            }
+        }
+
+        _emit.OpMemory(opcode, register, _operandBase, _operandOffset);
+    }
+
+    /// <summary>In a body: mov register, operand.</summary>
+    private void EmitLoadOperand(int register) => EmitOnOperand(0x8B, register);
+
+    /// <summary>In a body: mov operand, register.</summary>
+    private void EmitStoreOperand(int register) => EmitOnOperand(0x89, register);
 
     /// <summary>The check on the linear address in r8.</summary>
     private void BeginAccess(in Instruction instruction, int size, bool read, bool write, bool segmented,
         SegmentRegister segment)
     {
+        if (Windowed)
+        {
+            NoteBody(instruction);
+            return;
+        }
+
         FreeFlags();
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
@@ -111,9 +164,8 @@ internal sealed unsafe partial class Translator
         stub.Info = info;
         stub.BodyStart = _emit.Offset;
         _openOperand = _coldCount++;
-        FlagsForBody(instruction);
+        NoteBody(instruction);
         stub.FlagsParked = _parked;
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
     }
 
     /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1,
@@ -145,9 +197,38 @@ internal sealed unsafe partial class Translator
     /// here.</summary>
     private void EndOperand()
     {
-        _cold[_openOperand].BodyEnd = _emit.Offset;
-        _openOperand = -1;
+        if (_openOperand >= 0)
+        {
+            _cold[_openOperand].BodyEnd = _emit.Offset;
+            _openOperand = -1;
+        }
     }
+
+    /// <summary>True for what a window cannot run: accesses C# must check against a descriptor, and bodies
+    /// that lend a guest register to the address while they access it.</summary>
+    private bool LeavesWindow(in Instruction instruction)
+    {
+        if (instruction.Mnemonic is Mnemonic.Maskmovq or Mnemonic.Maskmovdqu)
+        {
+            return true;
+        }
+
+        bool memory = HasMemoryOperand(instruction);
+        if (instruction.Mnemonic == Mnemonic.Lea || (!memory && !instruction.IsStringInstruction))
+        {
+            return false;
+        }
+
+        return instruction.MemorySegment == Register.CS
+            || NeedsSegmentCheck(SegmentOf(instruction.MemorySegment), write: false)
+            || (memory && InstructionCopy.UsesHighByte(instruction) && !CopiesAddress(instruction));
+    }
+
+    /// <summary>True if the instruction can be copied into a window with its own address bytes.</summary>
+    private static bool CopiesAddress(in Instruction instruction) => !IsAddress16(instruction)
+        && instruction.MemorySegment is not (Register.FS or Register.GS)
+        && !(instruction.MemoryBase == Register.ESP && InstructionCopy.UsesHighByte(instruction))
+        && instruction.CodeSize == CodeSize.Code32;
 
     /// <summary>True if the access must be checked against the descriptor by C#: the mode is not flat, or the
     /// segment is one the mode says nothing about, or the access is one a flat segment refuses.</summary>

@@ -175,6 +175,7 @@ internal sealed unsafe class Thunks
 
         _emitter.Load(Host.Counter, Host.State, Offset.Counter);
         _emitter.Load(Host.CodePage, Host.State, Offset.CodePageBase, wide: true);
+        _emitter.Load(Host.Flags, Host.State, Offset.Temp0, wide: true);
         _emitter.OpMemory(0xFF, 4, Host.State, Offset.Temp1);
         return start;
     }

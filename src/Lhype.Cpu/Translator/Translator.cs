@@ -27,6 +27,8 @@ internal struct TrapSite
     internal int Index;
     /// <summary>Offset of the host code that follows, or 0 if the block ends here.</summary>
     internal int Continuation;
+    /// <summary>The instruction is not for C# but for a block of its own outside the window.</summary>
+    internal bool StepsOut;
 }
 
 /// <summary>The translator of one vCPU.</summary>
@@ -243,6 +245,12 @@ internal sealed unsafe partial class Translator
     private static RflagsBits FlagsReplaced(in Instruction instruction)
     {
         RflagsBits replaced = instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet;
+        if (instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix))
+        {
+            // No iteration, no flags.
+            return RflagsBits.None;
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.And or Mnemonic.Or or Mnemonic.Xor or Mnemonic.Test:

@@ -18,7 +18,11 @@ public sealed class TranslatorEngine : IEngine
     /// <summary>Bytes of host code kept before everything is translated again.</summary>
     public int CodeBytes { get; init; } = 128 << 20;
 
+    /// <summary>Every user program runs in a window from the start (see <c>UserWindow</c>), as the tests want
+    /// it; otherwise those that run long.</summary>
+    public bool AlwaysWindow { get; init; }
+
     /// <inheritdoc/>
     public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) =>
-        new TranslatorVcpu(ram, bus, model, MaxBlockInstructions, CodeBytes);
+        new TranslatorVcpu(ram, bus, model, this);
 }

@@ -36,31 +36,33 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private int _preparedThread = -1;
     private int _generation;
     private volatile bool _stop;
+    private bool _stepOut;
     private bool _modeDirty = true;
     private ulong _translationTicks;
     private EngineStatistics _statistics;
 
-    internal TranslatorVcpu(GuestRam ram, ICpuBus bus, CpuModel model, int blockLimit, int codeBytes)
+    internal TranslatorVcpu(GuestRam ram, ICpuBus bus, CpuModel model, TranslatorEngine options)
     {
         _ram = ram;
         _bus = bus;
         _state = (CpuState*)NativeMemory.AlignedAlloc(CpuState.SizeBytes, 4096);
         NativeMemory.Clear(_state, CpuState.SizeBytes);
-        _memory = new LinearMemory(_state, ram, bus);
-        _code = new CodeMemory(codeBytes);
+        _memory = new LinearMemory(_state, ram, bus, options.AlwaysWindow);
+        _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
         _thunks = new Thunks(_emitter, _code, _native,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
-        _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model, blockLimit);
+        _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model,
+            options.MaxBlockInstructions);
         _processor = new Processor(_state, _memory, ram, bus, _native, model);
         _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + _thunks.Enter);
         _codeEnd = _thunks.End;
         _faultRange = FaultHandler.Register(_code.Executable, (nuint)_code.Size,
             _code.Executable + _thunks.HostFault,
             new FaultSlots(CpuState.Offset.ExitHostPc, CpuState.Offset.HostTrap,
-                CpuState.Offset.HostFaultAddress));
+                CpuState.Offset.HostFaultAddress, CpuState.Offset.HostError));
         _handle = GCHandle.Alloc(this);
         Reset();
     }
@@ -205,6 +207,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 }
             }
 
+            if (_stepOut)
+            {
+                _stepOut = false;
+                mode = (mode & ~ModeKey.Window) | ModeKey.SingleStep;
+            }
+
             ulong start = _state->Rip;
             byte* code = (mode & ModeKey.Flat) != 0
                 ? Find(LinearRip, mode)
@@ -265,9 +273,21 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         {
             _modeDirty = false;
             _state->ModeKey = _processor.ComputeModeKey();
+            if (_memory.Window.OpensAtOnce && IsWindowMode(_state->ModeKey))
+            {
+                _ = _memory.Window.CountUserTime();
+                _state->ModeKey = _processor.ComputeModeKey();
+            }
         }
 
         return _state->ModeKey;
+    }
+
+    /// <summary>True for code that could run in a window.</summary>
+    private static bool IsWindowMode(uint mode)
+    {
+        const uint wanted = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
+        return (mode & (wanted | ModeKey.SingleStep)) == wanted;
     }
 
     /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False:
@@ -295,6 +315,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
                     _state->Counter = 0;
+                    _modeDirty |= IsWindowMode(mode) && _memory.Window.CountUserTime();
                     _bus.Poll();
                     return true;
                 case ExitReason.Link:
@@ -319,7 +340,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     LocateFault(_state->ExitHostPc - 1);
                     return Deliver();
                 case ExitReason.HostFault:
-                    return DeliverHostFault();
+                    code = HandleHostFault(out bool survives);
+                    if (code == null)
+                    {
+                        return survives;
+                    }
+
+                    break;
                 case ExitReason.CodeDropped:
                     LocateNext();
                     return Completed(trapFlag);
@@ -362,6 +389,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         SetLinearRip(linear);
         ulong next = _state->Rip + (ulong)site.Instruction.Length;
         int remaining = block.Instructions - site.Index - 1;
+        if (site.StepsOut)
+        {
+            _state->InstructionCount -= (ulong)(remaining + 1);
+            _stepOut = true;
+            return null;
+        }
+
         int generation = _generation;
         _modeDirty = true;
         Outcome outcome = _processor.Execute(site.Instruction);
@@ -420,14 +454,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private MapEntry LocateFault(ulong pc)
     {
         int offset = (int)(pc - (ulong)_code.Executable);
-        int index = _cache.FindByHost(offset);
-        Invariant.Check(index >= 0,
-            $"fault at host offset {offset:x} outside any block (end {_emitter.Offset:x})");
-        ref Block block = ref _cache.BlockAt(index);
+        ref Block block = ref BlockOfFault(offset);
         MapEntry entry = _cache.FindInstruction(block, offset);
         SetLinearRip(_state->CodePageBase + entry.GuestOffset);
         _state->InstructionCount -= (ulong)(block.Instructions - entry.Index);
         return entry;
+    }
+
+    private ref Block BlockOfFault(int offset)
+    {
+        int index = _cache.FindByHost(offset);
+        Invariant.Check(index >= 0,
+            $"fault at host offset {offset:x} outside any block (end {_emitter.Offset:x})");
+        return ref _cache.BlockAt(index);
     }
 
     private void LocateNext()
@@ -446,15 +485,54 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _state->ArithFlags = ((parked >> 8) & 0xFF) | ((parked & 1) << 11);
     }
 
-    private bool DeliverHostFault()
+    /// <summary>The host raised an exception in emitted code. Returns where to go on in emitted code, or null
+    /// for the loop; <paramref name="alive"/> is false after a triple fault.</summary>
+    private byte* HandleHostFault(out bool alive)
     {
         _statistics.HostSignals++;
-        MapEntry entry = LocateFault(_state->ExitHostPc);
+        alive = true;
+        int offset = (int)(_state->ExitHostPc - (ulong)_code.Executable);
+        ref Block block = ref BlockOfFault(offset);
+        MapEntry entry = _cache.FindInstruction(block, offset);
         if (entry.FlagsParked)
         {
             TakeParkedFlags();
         }
 
+        if (_state->HostTrap == Vector.PageFault && _memory.Window.Contains(_state->HostFaultAddress))
+        {
+            // String instructions run on host addresses in a window.
+            for (int i = 0; i < 8; i++)
+            {
+                _state->Gpr[i] = (uint)_state->Gpr[i];
+            }
+
+            WindowFault result = _memory.Window.Resolve(_state->HostFaultAddress,
+                (_state->HostError & 2) != 0);
+            _modeDirty |= _state->WindowActive == 0;
+            if (result == WindowFault.Mapped)
+            {
+                return _code.Executable + _cache.StartOfInstruction(block, entry);
+            }
+
+            _ = LocateFault(_state->ExitHostPc);
+            if (result == WindowFault.Unmappable)
+            {
+                _stepOut = true;
+                return null;
+            }
+
+            alive = Deliver();
+            return null;
+        }
+
+        _ = LocateFault(_state->ExitHostPc);
+        alive = DeliverHostFault();
+        return null;
+    }
+
+    private bool DeliverHostFault()
+    {
         switch (_state->HostTrap)
         {
             case Vector.DivideError or Vector.InvalidOpcode or Vector.FloatingPoint:
@@ -505,11 +583,11 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             if (!_processor.TryLinearize(segment, (uint)address, (int)(info & AccessInfo.SizeMask),
                 (info & AccessInfo.Write) != 0, out address))
             {
-                return null;
+                info |= AccessInfo.Refused;
             }
         }
 
-        byte* host = _memory.Prepare(address, info);
+        byte* host = (info & AccessInfo.Refused) != 0 ? null : _memory.Prepare(address, info);
         if (host == null && (info & AccessInfo.X87) != 0 && (_native.Fnstsw() & 0x80) != 0)
         {
             _ = Fault.Raise(_state, Vector.FloatingPoint);

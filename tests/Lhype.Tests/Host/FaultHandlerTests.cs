@@ -10,7 +10,7 @@ namespace Lhype.Tests.Host;
 
 public sealed unsafe class FaultHandlerTests
 {
-    private const int PcSlot = 8, TrapSlot = 16, AddressSlot = 24, RegisterSlot = 32;
+    private const int PcSlot = 8, TrapSlot = 16, AddressSlot = 24, RegisterSlot = 32, ErrorSlot = 40;
     private const int Entry = 0, Resume = 64;
 
     // long f(byte* state): r15 = state, then the faulting instruction, which must not return normally.
@@ -55,7 +55,7 @@ public sealed unsafe class FaultHandlerTests
         ulong* state = stackalloc ulong[8];
         using (FaultHandler.PrepareThread())
         using (FaultHandler.Register(code.Executable, Resume, code.Executable + Resume,
-            new FaultSlots(PcSlot, TrapSlot, AddressSlot)))
+            new FaultSlots(PcSlot, TrapSlot, AddressSlot, ErrorSlot)))
         {
             delegate* unmanaged[Cdecl]<ulong*, long> run =
                 (delegate* unmanaged[Cdecl]<ulong*, long>)code.Executable;
@@ -68,6 +68,7 @@ public sealed unsafe class FaultHandlerTests
                 if (trap == 14)
                 {
                     Assert.Equal(address, state[AddressSlot / 8]);
+                    Assert.Equal(4u, (uint)state[ErrorSlot / 8]);   // a read from user mode, not present
                 }
 
                 new Span<ulong>(state, 8).Clear();

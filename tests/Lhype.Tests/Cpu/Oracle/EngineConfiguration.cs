@@ -21,6 +21,7 @@ internal sealed record EngineConfiguration(string Name, IEngine Engine)
     [
         new("translator-64", new TranslatorEngine { CodeBytes = CodeBytes }),
         new("translator-3", new TranslatorEngine { MaxBlockInstructions = 3, CodeBytes = CodeBytes }),
+        new("translator-window", new TranslatorEngine { AlwaysWindow = true, CodeBytes = CodeBytes }),
         new("translator-1", new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = CodeBytes })
         {
             FlagsExactAtFaults = true,
