@@ -49,7 +49,7 @@ internal sealed unsafe class GuardedAccess : IDisposable
         _exchange = (delegate* unmanaged<byte*, byte*, nint, int>)(at + starts[3]);
         _or = (delegate* unmanaged<byte*, byte*, nint, int>)(at + starts[4]);
         _compareExchange = (delegate* unmanaged<byte*, byte*, nint, int>)(at + starts[5]);
-        FaultSlots slots = new(HostPc: 0, Trap: 8, FaultAddress: 16);
+        FaultSlots slots = new(HostPc: 0, Trap: 8, FaultAddress: 16, Error: 24);
         _registration = FaultHandler.Register(at, (nuint)starts[6], at + starts[6], slots);
 
         void Routine(int number, ReadOnlySpan<byte> body)

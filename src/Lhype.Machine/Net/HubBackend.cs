@@ -21,8 +21,8 @@ public sealed class HubBackend : INetworkBackend
     /// <summary>How long the guest runs between two such goes.</summary>
     private const ulong RestNs = 100_000;
 
-    /// <summary>How often a sleeping port looks whether the file is still what it was.</summary>
-    private const ulong HeartbeatNs = 1_000_000_000;
+    /// <summary>How often a port looks whether the file is still what it was.</summary>
+    private const long HeartbeatNs = 1_000_000_000;
 
     private readonly HubFile _hub;
     private readonly NetworkHost _host;
@@ -135,10 +135,18 @@ public sealed class HubBackend : INetworkBackend
     private void Listen()
     {
         using IDisposable stack = FaultHandler.PrepareThread();
+        long nextCheck = HostClock.MonotonicNs() + HeartbeatNs;
         while (!_stop)
         {
-            HubWait wait = _hub.Wait(HeartbeatNs);
-            if (wait == HubWait.Gone || (wait == HubWait.TimedOut && !CheckFile()))
+            HubWait wait = _hub.Wait((ulong)HeartbeatNs);
+            bool good = wait != HubWait.Gone;
+            if (good && HostClock.MonotonicNs() >= nextCheck)
+            {
+                good = CheckFile();
+                nextCheck = HostClock.MonotonicNs() + HeartbeatNs;
+            }
+
+            if (!good)
             {
                 _host.Inbox.Post(Break);
                 return;

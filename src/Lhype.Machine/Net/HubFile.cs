@@ -16,9 +16,7 @@ internal enum HubWait
     /// <summary>There may be frames for this port.</summary>
     Rung,
     /// <summary>Nothing in particular happened.</summary>
-    Again,
-    /// <summary>Nothing happened at all, for as long as was to be waited.</summary>
-    TimedOut,
+    Nothing,
     /// <summary>The file is broken.</summary>
     Gone,
 }
@@ -190,7 +188,7 @@ internal sealed class HubFile : IDisposable
         {
             SharedWait.Gone => HubWait.Gone,
             SharedWait.TimedOut => Look(state),
-            _ => HubWait.Again,
+            _ => HubWait.Nothing,
         };
     }
 
@@ -323,7 +321,7 @@ internal sealed class HubFile : IDisposable
             return HubWait.Gone;
         }
 
-        return pending != 0 || state > Woken ? HubWait.Rung : HubWait.TimedOut;
+        return pending != 0 || state > Woken ? HubWait.Rung : HubWait.Nothing;
     }
 
     private bool TryGetState(int port, ref uint state)
