@@ -63,9 +63,9 @@ public sealed class LguestDeviceTests : IDisposable
             for (int i = 0; i < kinds.Length; i++)
             {
                 string[] debugExit = kinds[i] == "P" ? ["--debug-exit"] : [];
-                guests.Add(GuestSession.Start(["run", Build(kinds[i], "net"), "-m", "16", "--net", $"hub={hub}",
-                    "--name", $"guest{i + 1}", "--append", $"id={i + 1} peers={kinds.Length - 1}",
-                    "--timeout", "100", .. debugExit]));
+                guests.Add(GuestSession.Start(["run", Build(kinds[i], "net"), "-m", "16",
+                    "--net", $"hub={hub}", "--name", $"guest{i + 1}",
+                    "--append", $"id={i + 1} peers={kinds.Length - 1}", "--timeout", "100", .. debugExit]));
             }
 
             foreach (GuestSession guest in guests)
@@ -101,8 +101,8 @@ public sealed class LguestDeviceTests : IDisposable
     {
         string disk = Path.Combine(_directory, "disk");
         File.WriteAllBytes(disk, new byte[DiskBytes]);
-        (int status, string output, string error) = GuestSession.Run("run", Build(dialect, "misuse"), "-m", "16",
-            "-d", disk, "--append", $"misuse={crime}", "--timeout", "60");
+        (int status, string output, string error) = GuestSession.Run("run", Build(dialect, "misuse"),
+            "-m", "16", "-d", disk, "--append", $"misuse={crime}", "--timeout", "60");
         Assert.Equal(3, status);
         Assert.Contains(reason, error, StringComparison.Ordinal);
         Assert.DoesNotContain("alive", output, StringComparison.Ordinal);

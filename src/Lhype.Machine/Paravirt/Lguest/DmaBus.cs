@@ -1,6 +1,6 @@
-// The devices of dialect A: a page of descriptors after the guest's RAM, a page for each device that needs one,
-// and DMA keys. A key is an address inside a device's page (0 for the console). The guest sends to a key a
-// device listens on, and binds buffers to the key it listens on itself. Made by LguestDevices; called by
+// The devices of dialect A: a page of descriptors after the guest's RAM, a page for each device that needs
+// one, and DMA keys. A key is an address inside a device's page (0 for the console). The guest sends to a key
+// a device listens on, and binds buffers to the key it listens on itself. Made by LguestDevices; called by
 // LguestHost for BIND_DMA and SEND_DMA.
 
 using System;

@@ -1,5 +1,5 @@
-// Dialect A's disk (/dev/lgba and so on): the request stands in the device's page, SEND_DMA starts it with the
-// data to write or with nothing, and the answer comes in the buffer bound to the same key. Made by
+// Dialect A's disk (/dev/lgba and so on): the request stands in the device's page, SEND_DMA starts it with
+// the data to write or with nothing, and the answer comes in the buffer bound to the same key. Made by
 // LguestDevices for each disk.
 
 using System;

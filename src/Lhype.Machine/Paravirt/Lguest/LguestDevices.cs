@@ -24,8 +24,8 @@ internal static class LguestDevices
         if (disks + cards >= DmaBus.MaxDevices
             || disks + (QueuesOfCard * cards) + QueuesOfConsoleAndRng >= InterruptCount)
         {
-            throw new LhypeException($"--machine lhype: {disks} disks and {cards} network cards are more than "
-                + "a paravirtual guest can have; use fewer --disk or --net.");
+            throw new LhypeException($"--machine lhype: {disks} disks and {cards} network cards are more "
+                + "than a paravirtual guest can have; use fewer --disk or --net.");
         }
     }
 

@@ -306,7 +306,8 @@ public sealed class DmaBusTests : IDisposable
         Assert.Equal(1u << ConsoleIrq, other.TakeInterrupts());
     }
 
-    private static void Build(LguestRig rig, uint at, uint used, params ReadOnlySpan<(uint Address, int Length)> pieces)
+    private static void Build(
+        LguestRig rig, uint at, uint used, params ReadOnlySpan<(uint Address, int Length)> pieces)
     {
         rig.Write(at, new byte[100]);
         rig.Write32(at, used);

@@ -1,4 +1,5 @@
-// Dialect F's PCI bus: what a guest finds through CF8 and CFC, its early console, and a request through BAR 0.
+// Dialect F's PCI bus: what a guest finds through CF8 and CFC, its early console, and a request through BAR
+// 0.
 
 using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Tests.Machine.Virtio;
@@ -107,7 +108,8 @@ public sealed class LguestPciTests
     private uint Capability(int slot, uint id, uint kind)
     {
         uint at = Config(slot, 0x34, 1);
-        while (at != 0 && !(Config(slot, (int)at, 1) == id && (id != 9 || Config(slot, (int)at + 3, 1) == kind)))
+        while (at != 0 && (Config(slot, (int)at, 1) != id
+            || (id == 9 && Config(slot, (int)at + 3, 1) != kind)))
         {
             at = Config(slot, (int)at + 1, 1);
         }
@@ -115,5 +117,6 @@ public sealed class LguestPciTests
         return at;
     }
 
-    private void Write(ulong address, int size, ulong value) => _rig.Machine.Bus.WriteMmio(address, size, value);
+    private void Write(ulong address, int size, ulong value) =>
+        _rig.Machine.Bus.WriteMmio(address, size, value);
 }

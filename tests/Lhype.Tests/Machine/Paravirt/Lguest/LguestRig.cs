@@ -1,5 +1,5 @@
-// The devices of a paravirtual guest around RAM, with everything the outside sees recorded. The tests reach the
-// devices only as a guest does: through RAM, the device pages and the hypercalls.
+// The devices of a paravirtual guest around RAM, with everything the outside sees recorded. The tests reach
+// the devices only as a guest does: through RAM, the device pages and the hypercalls.
 
 using System;
 using System.Buffers.Binary;

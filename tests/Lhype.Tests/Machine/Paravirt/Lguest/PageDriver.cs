@@ -1,5 +1,5 @@
-// The guest's side of the descriptor page, in the formats of dialect B and of C to E: finds a device, resets it,
-// accepts features, uses the rings the page points to.
+// The guest's side of the descriptor page, in the formats of dialect B and of C to E: finds a device, resets
+// it, accepts features, uses the rings the page points to.
 
 using System;
 using System.Buffers.Binary;

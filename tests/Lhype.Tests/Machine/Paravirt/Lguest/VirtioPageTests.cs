@@ -53,8 +53,8 @@ public sealed class VirtioPageTests
         Assert.Equal(254u, rig.Read32(page[0].ConfigAddress + 12));
         Assert.Equal([2, 0, 0, 7, 0, 0], rig.Read(page[1].ConfigAddress, 6));
 
-        // Flush (9) and barriers (0) for disks; no GUEST_TSO4, GUEST_TSO6, GUEST_ECN, merging or control queue
-        // for cards; no emergency register for the console; rings: layouts, indirect, event index.
+        // Flush (9) and barriers (0) for disks; no GUEST_TSO4, GUEST_TSO6, GUEST_ECN, merging or control
+        // queue for cards; no emergency register for the console; rings: layouts, indirect, event index.
         Assert.Equal(1u | (1 << 9), page[0].Offered & (1 | (1 << 9)));
         Assert.Equal(0u, page[1].Offered & ((7u << 7) | (1 << 15) | (1 << 17)));
         Assert.Equal(1u, page[2].Offered & 0xFFFF);
@@ -319,7 +319,8 @@ public sealed class VirtioPageTests
         rig.Write32(header, type);
         rig.Write32(header + 8, (uint)sector);
         rig.Write(header + 100, 0xFF);
-        queue.Add([new DriverBuffer(header, headerBytes, false), .. data, new DriverBuffer(header + 100, 1, true)]);
+        DriverBuffer status = new(header + 100, 1, true);
+        queue.Add([new DriverBuffer(header, headerBytes, false), .. data, status]);
         ushort before = queue.UsedIndex;
         queue.Notify();
         Assert.Equal((ushort)(before + 1), queue.UsedIndex);
