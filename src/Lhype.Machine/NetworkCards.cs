@@ -49,7 +49,7 @@ public static class NetworkCards
             if (config.Networks[i].Kind != NetworkKind.None)
             {
                 MacAddress mac = MacOf(config, i);
-                INetworkBackend backend = Open(config.Networks[i], host);
+                INetworkBackend backend = Open(config.Networks[i], mac, host);
                 owned.Add(backend);
                 networks.Add(new NetworkConnection(mac, backend));
             }
@@ -72,9 +72,28 @@ public static class NetworkCards
                 + "write six bytes like 02:00:00:00:00:01, the first one even.");
     }
 
-    private static INetworkBackend Open(NetworkConfig network, NetworkHost host) => network.Kind switch
+    private static INetworkBackend Open(NetworkConfig network, MacAddress mac, NetworkHost host)
     {
-        _ => throw new LhypeException(
-            $"--net {network.Kind}: this version has no such network; use --net none."),
-    };
+        // The file first: what is connected would have to be given up again.
+        PcapFile? pcap = network.Pcap is { } file ? PcapFile.Create(file, host.Report) : null;
+        try
+        {
+            INetworkBackend backend = Connect(network, mac, host);
+            return pcap is null ? backend : new CapturedBackend(backend, pcap, host.Clock);
+        }
+        catch
+        {
+            pcap?.Dispose();
+            throw;
+        }
+    }
+
+    private static INetworkBackend Connect(NetworkConfig network, MacAddress mac, NetworkHost host) =>
+        network.Kind switch
+        {
+            NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
+            NetworkKind.Tap => TapBackend.Open(network.Target ?? "", host),
+            _ => throw new LhypeException(
+                $"--net {network.Kind}: this version has no such network; use --net none."),
+        };
 }

@@ -33,8 +33,8 @@ public sealed class VirtioBlock : VirtioDevice
     private const uint TypeIn = 0, TypeOut = 1, TypeFlush = 4, TypeGetId = 8, TypeDiscard = 11,
         TypeWriteZeroes = 13;
 
-    /// <summary>Legacy bit of the type (5.2.6.1): all earlier writes must be durable before this one, and this
-    /// one before all later ones.</summary>
+    /// <summary>Legacy bit of the type (5.2.6.1): all earlier writes must be durable before this one, and
+    /// this one before all later ones.</summary>
     private const uint TypeBarrier = 0x8000_0000;
 
     private const uint RangeUnmap = 1;

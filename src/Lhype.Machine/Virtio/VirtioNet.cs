@@ -305,14 +305,14 @@ public sealed class VirtioNet : VirtioDevice, INetworkCard
         queue.SuppressNotifications();
         while (true)
         {
-            switch (Scatter(queue, header, frame))
+            switch (Scatter(queue, header, frame, out int seen))
             {
                 case Outcome.Delivered:
                 case Outcome.Dropped:
                     return true;
                 default:
                     // Another buffer may have come between the look and the wish to be told.
-                    if (queue.ResumeNotifications())
+                    if (queue.ResumeNotifications(seen))
                     {
                         _starved = true;
                         return !Running;
@@ -330,8 +330,11 @@ public sealed class VirtioNet : VirtioDevice, INetworkCard
         NoBuffers,
     }
 
-    private Outcome Scatter(Virtqueue queue, in FrameHeader header, ReadOnlySpan<byte> frame)
+    /// <summary>Puts a frame into buffers if they suffice; <paramref name="seen"/> receives how many there
+    /// are if not.</summary>
+    private Outcome Scatter(Virtqueue queue, in FrameHeader header, ReadOnlySpan<byte> frame, out int seen)
     {
+        seen = 0;
         Span<byte> raw = stackalloc byte[FrameHeader.Bytes + 2];
         int headerBytes = HeaderBytes;
         header.Write(raw);
@@ -361,6 +364,7 @@ public sealed class VirtioNet : VirtioDevice, INetworkCard
             if (!queue.TryPop(_moreChain))
             {
                 queue.PutBack(buffers);
+                seen = buffers;
                 return buffers == queue.Size ? Outcome.Dropped : Outcome.NoBuffers;
             }
 

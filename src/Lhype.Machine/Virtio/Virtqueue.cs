@@ -179,10 +179,11 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it
-    /// first.</summary>
-    public bool ResumeNotifications()
+    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it first.
+    /// <paramref name="seen"/> requests that were put back count as known.</summary>
+    public bool ResumeNotifications(int seen = 0)
     {
+        ushort next = (ushort)(_nextAvail + seen);
         if (!Enabled || !_device.Running)
         {
             return true;
@@ -190,7 +191,7 @@ public sealed class Virtqueue
 
         if (_device.Negotiated(VirtioFeature.EventIdx))
         {
-            _memory.TryWriteUInt16(DeviceArea + 4 + (8 * (ulong)Size), _nextAvail);
+            _memory.TryWriteUInt16(DeviceArea + 4 + (8 * (ulong)Size), next);
         }
         else
         {
@@ -198,7 +199,7 @@ public sealed class Virtqueue
         }
 
         Interlocked.MemoryBarrier();
-        return !TryReadAvailIndex(out ushort availIndex) || availIndex == _nextAvail;
+        return !TryReadAvailIndex(out ushort availIndex) || availIndex == next;
     }
 
     /// <summary>The driver writes queue_size: accepted if it is a power of two the device can

@@ -29,7 +29,8 @@ internal static class Initramfs
         {
             // FNV-1a: a cryptographic hash would cost every start the loading of its library.
             ulong hash = 0xCBF29CE484222325;
-            foreach (char letter in "1\n" + string.Join(' ', Modules) + '\n' + Script("init.sh"))
+            foreach (char letter in "1\n" + string.Join(' ', Modules) + '\n' + Script("init.sh")
+                + Script("udhcpc.sh"))
             {
                 hash = (hash ^ letter) * 0x100000001B3;
             }
@@ -57,6 +58,7 @@ internal static class Initramfs
         archive.AddSymlink("bin/sh", "busybox");
         archive.AddSymlink("sbin", "bin");
         archive.AddFile("init", Script("init.sh"), executable: true);
+        archive.AddFile("etc/udhcpc.sh", Script("udhcpc.sh"), executable: true);
         archive.AddFile("etc/passwd", "root::0:0:root:/root:/bin/sh\n");
         archive.AddFile("etc/group", "root:x:0:\ntty:x:5:\n");
         archive.AddFile("etc/profile", "export PS1='\\h:\\w# '\n");

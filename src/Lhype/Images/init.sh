@@ -20,7 +20,7 @@ for file in /sys/bus/virtio/devices/*/modalias; do
     [ -e "$file" ] && modprobe -q "$(cat "$file")"
 done
 
-root= rootfstype= rootflags= mode=ro wait=5 next=
+root= rootfstype= rootflags= mode=ro wait=5 next= ip=dhcp
 for word in $(cat /proc/cmdline); do
     case $word in
         root=*) root=${word#root=} ;;
@@ -29,6 +29,7 @@ for word in $(cat /proc/cmdline); do
         ro | rw) mode=$word ;;
         rootwait) wait=60 ;;
         init=*) next=${word#init=} ;;
+        ip=*) ip=${word#ip=} ;;
     esac
 done
 
@@ -74,8 +75,24 @@ switch_to_root()
 
 [ -z "$root" ] || switch_to_root "$@"
 
+# Brings eth0 up as ip= says: ADDRESS/BITS, the kernel's CLIENT:SERVER:GATEWAY:MASK, dhcp (which is what
+# happens without ip=), or off.
+network()
+{
+    [ -d /sys/class/net/eth0 ] || return
+    case $ip in
+        off | none) return ;;
+        dhcp | on | any) udhcpc -i eth0 -n -q -t 3 -T 1 -s /etc/udhcpc.sh >/dev/null 2>&1 & return ;;
+    esac
+    address=${ip%%:*} gateway=$(echo "$ip" | cut -s -d : -f 3) mask=$(echo "$ip" | cut -s -d : -f 4)
+    ip address add "$address${mask:+/$mask}" broadcast + dev eth0
+    ip link set eth0 up
+    [ -z "$gateway" ] || ip route add default via "$gateway"
+}
+
 hostname lhype
 ifconfig lo 127.0.0.1 2>/dev/null
+network
 cd /root
 echo "Lhype guest: Linux $(uname -r) on $(uname -m) with busybox, all in memory; nothing is kept."
 echo "Type 'poweroff -f' or 'exit' to end it."

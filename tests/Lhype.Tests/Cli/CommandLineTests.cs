@@ -103,6 +103,21 @@ public sealed class CommandLineTests
         }
     }
 
+    [Fact]
+    public void Network_cards_are_settled()
+    {
+        IReadOnlyList<NetworkConfig> cards = Settle("run", "/vmlinuz", "--net",
+            "hub=/net,,file,mac=2:0:0:0:0:A,pcap=/a", "--net", "none", "--net", "tap=tap0", "--net",
+            "user,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp::53-:53").Networks;
+        Assert.Equal(3, cards.Count);
+        Assert.Equal((NetworkKind.Hub, "/net,file", "02:00:00:00:00:0a", "/a"),
+            (cards[0].Kind, cards[0].Target, cards[0].Mac, cards[0].Pcap));
+        Assert.Equal((NetworkKind.Tap, "tap0"), (cards[1].Kind, cards[1].Target));
+        Assert.Equal(["tcp:127.0.0.1:2222-:22", "udp::53-:53"], cards[2].HostForwards);
+        Assert.Equal("/b", Settle("run", "/vmlinuz", "--net", "user", "--pcap", "/b").Networks[0].Pcap);
+        Assert.Empty(Settle("run", "/vmlinuz", "--net", "none").Networks);
+    }
+
     [Theory]
     [InlineData("Say what to do")]
     [InlineData("'frobnicate'", "frobnicate")]
@@ -121,8 +136,14 @@ public sealed class CommandLineTests
     [InlineData("--cpus 'x'", "run", "-c", "x")]
     [InlineData("'rw'", "run", "-d", "/disk,rw")]
     [InlineData("--disk", "run", "-d", ",ro")]
-    [InlineData("no network", "run", "--net", "user")]
-    [InlineData("--net", "run", "--net", "hub=/x")]
+    [InlineData("--net 'bridge'", "run", "--net", "bridge")]
+    [InlineData("--net", "run", "--net", "hub=")]
+    [InlineData("--net", "run", "--net", "tap=a-name-longer-than-fifteen")]
+    [InlineData("mac='01:00:00:00:00:00'", "run", "--net", "user,mac=01:00:00:00:00:00")]
+    [InlineData("mac='2:3'", "run", "--net", "user,mac=2:3")]
+    [InlineData("'hostfwd=x'", "run", "--net", "hub=/x,hostfwd=x")]
+    [InlineData("needs a network card", "run", "--pcap", "/x")]
+    [InlineData("which card", "run", "--pcap", "/x", "--net", "user", "--net", "hub=/y")]
     [InlineData("--cpu 'z80'", "run", "--cpu", "z80")]
     [InlineData("not possible yet", "run", "--machine", "lhype")]
     [InlineData("not possible yet", "run", "--engine", "kvm")]
@@ -171,7 +192,7 @@ public sealed class CommandLineTests
         [
             "--kernel", "-k", "--initrd", "-i", "--append", "-p", "--cmdline", "--no-auto-cmdline",
                 "--memory", "-m",
-            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--cpu", "--machine",
+            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--pcap", "--cpu", "--machine",
                 "--engine",
             "--name", "--serial", "--console", "--debug-exit", "--dry-run", "--config", "--timeout",
                 "--stats", "-q", "-v",

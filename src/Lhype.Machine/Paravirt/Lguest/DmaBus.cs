@@ -1,6 +1,6 @@
-// The devices of dialect A: a page of descriptors after the guest's RAM, a page for each device that needs one,
-// and DMA keys. A key is an address inside a device's page (0 for the console). The guest sends to a key a
-// device listens on, and binds buffers to the key it listens on itself. Made by LguestDevices; called by
+// The devices of dialect A: a page of descriptors after the guest's RAM, a page for each device that needs
+// one, and DMA keys. A key is an address inside a device's page (0 for the console). The guest sends to a key
+// a device listens on, and binds buffers to the key it listens on itself. Made by LguestDevices; called by
 // LguestHost for BIND_DMA and SEND_DMA.
 
 using System;
@@ -241,6 +241,10 @@ internal sealed class DmaBus : ILguestDevices
             _retry.Arm(_board.Machine.Clock.NowNs + RetryNs);
         }
     }
+
+    /// <summary>A device has input that comes in small pieces: have it deliver them together, once all that
+    /// is there now has come.</summary>
+    internal void RetryAtOnce() => _retry.Arm(_board.Machine.Clock.NowNs);
 
     internal void Kill(string reason) => _board.Machine.Kill(reason);
 

@@ -38,7 +38,11 @@ internal sealed class DmaConsole : DmaDevice
             return false;
         }
 
-        Deliver();
+        if (_input.Count == 1)
+        {
+            Bus.RetryAtOnce();
+        }
+
         return true;
     }
 
@@ -70,7 +74,8 @@ internal sealed class DmaConsole : DmaDevice
         Span<byte> bytes = stackalloc byte[256];
         while (_input.Count != 0 && Bus.IsBound(Key))
         {
-            int room = Bus.TryTake(Key, out DmaBuffer buffer) ? Math.Min(Bus.Buffer.TotalBytes, bytes.Length) : 0;
+            bool free = Bus.TryTake(Key, out DmaBuffer buffer);
+            int room = free ? Math.Min(Bus.Buffer.TotalBytes, bytes.Length) : 0;
             int count = 0;
             while (count < room && _input.TryTake(out byte value))
             {

@@ -1,5 +1,5 @@
-// Dialect A's disk (/dev/lgba and so on): the request stands in the device's page, SEND_DMA starts it with the
-// data to write or with nothing, and the answer comes in the buffer bound to the same key. Made by
+// Dialect A's disk (/dev/lgba and so on): the request stands in the device's page, SEND_DMA starts it with
+// the data to write or with nothing, and the answer comes in the buffer bound to the same key. Made by
 // LguestDevices for each disk.
 
 using System;
@@ -57,7 +57,7 @@ internal sealed class DmaDisk : DmaDevice
         long offset = (long)sector * IBlockBackend.SectorBytes;
         bool good = length == bytes && length % IBlockBackend.SectorBytes == 0
             && offset <= _disk.Length && length <= _disk.Length - offset
-            && (write ? Write(offset, length) : Read(offset, length));
+            && (length == 0 || (write ? Write(offset, length) : Read(offset, length)));
 
         // The result before the interrupt: the handler looks for it.
         _memory.TryWriteUInt32(Page + ResultOffset, good ? Done : Failed);

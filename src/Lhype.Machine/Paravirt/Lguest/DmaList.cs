@@ -1,6 +1,6 @@
-// Dialect A's struct lguest_dma, 100 bytes in guest RAM: used_len, up to 16 addresses, up to 16 lengths (0 ends
-// the list). It describes what a guest sends, or a buffer it has bound for receiving. Used by DmaBus and its
-// devices, which load the same object again and again.
+// Dialect A's struct lguest_dma, 100 bytes in guest RAM: used_len, up to 16 addresses, up to 16 lengths (0
+// ends the list). It describes what a guest sends, or a buffer it has bound for receiving. Used by DmaBus and
+// its devices, which load the same object again and again.
 
 using System;
 using System.Buffers.Binary;

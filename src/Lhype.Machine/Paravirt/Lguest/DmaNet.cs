@@ -1,7 +1,8 @@
-// Dialect A's network card. The device's page is an array of Ethernet addresses, one per peer; a peer's key is
-// the page plus four times its number. In 2007 that page was a file all guests of a segment mapped, and each
-// sent to every peer's key itself. Here the segment is what --net names (the hub file carries guests of every
-// kind): peer 0 stands for all the others and wants every frame, the guest is peer 1. Made by LguestDevices.
+// Dialect A's network card. The device's page is an array of Ethernet addresses, one per peer; a peer's key
+// is the page plus four times its number. In 2007 that page was a file all guests of a segment mapped, and
+// each sent to every peer's key itself. Here the segment is what --net names (the hub file carries guests of
+// every kind): peer 0 stands for all the others and wants every frame, the guest is peer 1. Made by
+// LguestDevices.
 
 using System;
 using System.IO;

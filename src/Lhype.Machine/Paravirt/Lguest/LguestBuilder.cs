@@ -100,6 +100,7 @@ internal static class LguestBuilder
             TablesEnd = tablesEnd,
             PageOffset = kernel.PageOffset,
             Release = LguestDetection.FindRelease(parts.Kernel),
+            GuestId = LguestDevices.GuestIdOf(config),
         };
         host = new LguestHost(machine, memory, parts.Console, setup, MakeDevices);
         machine.Attach(vcpu, host, localApic: null, kvmClock: null);

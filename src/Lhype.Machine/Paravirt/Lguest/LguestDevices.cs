@@ -3,6 +3,7 @@
 using System.Collections.Generic;
 using Lhype.Host;
 using Lhype.Machine.Block;
+using Lhype.Machine.Net;
 using Lhype.Machine.Virtio;
 
 namespace Lhype.Machine.Paravirt.Lguest;
@@ -23,9 +24,18 @@ internal static class LguestDevices
         if (disks + cards >= DmaBus.MaxDevices
             || disks + (QueuesOfCard * cards) + QueuesOfConsoleAndRng >= InterruptCount)
         {
-            throw new LhypeException($"--machine lhype: {disks} disks and {cards} network cards are more than "
-                + "a paravirtual guest can have; use fewer --disk or --net.");
+            throw new LhypeException($"--machine lhype: {disks} disks and {cards} network cards are more "
+                + "than a paravirtual guest can have; use fewer --disk or --net.");
         }
+    }
+
+    /// <summary>What a guest of dialect A is told to be: it makes the address of its network cards of it,
+    /// 02:00, these two bytes as they lie in memory, 00:00. It is then the address that a guest of any other
+    /// kind with this ID has (--net mac= cannot be obeyed further than that).</summary>
+    internal static ushort GuestIdOf(MachineConfig config)
+    {
+        ulong mac = MacAddress.ForDomain(config.Id ?? config.Name, 0).Bits;
+        return (ushort)(((mac >> 24) & 0xFF) | ((mac >> 8) & 0xFF00));
     }
 
     /// <summary>The devices <paramref name="board"/>'s dialect knows, configured as the board says, not yet

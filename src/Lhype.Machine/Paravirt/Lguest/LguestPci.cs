@@ -1,5 +1,5 @@
-// The devices of dialect F: virtio 1.0 functions on a PCI bus that has nothing else, reached through ports CF8
-// and CFC, with BARs behind the guest's RAM. The interrupt of a function is the one numbered like its slot.
+// The devices of dialect F: virtio 1.0 functions on a PCI bus that has nothing else, reached through ports
+// CF8 and CFC, with BARs behind the guest's RAM. The interrupt of a function is the one numbered like its slot.
 // Made by LguestDevices.
 
 using System.Collections.Generic;
@@ -24,7 +24,8 @@ internal sealed class LguestPci : ILguestDevices, IPciBoard
     /// <summary>Plugs each of <paramref name="devices"/> in, from slot 1 on.</summary>
     internal LguestPci(LguestBoard board, IReadOnlyList<VirtioDevice> devices)
     {
-        Invariant.Check(devices.Count < PciHostBridge.SlotCount, "more devices than LguestDevices.Check allows");
+        bool fit = devices.Count < PciHostBridge.SlotCount;
+        Invariant.Check(fit, "more devices than LguestDevices.Check allows");
         _board = board;
         ulong start = (ulong)board.MemoryTop + (LguestBoard.DevicePages * PageBytes);
         const ulong Align = VirtioPciTransport.WindowBytes;

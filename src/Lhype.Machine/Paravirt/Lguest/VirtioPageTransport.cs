@@ -1,6 +1,7 @@
-// One virtio device of a guest that finds its devices on a descriptor page (dialects B to E): the entry on the
-// page, the rings behind it and what NOTIFY means to them. The host lays out the rings (legacy layout, virtio
-// 1.2, 2.7.2), so a driver has nothing to configure: it reads where they are and uses them. Made by VirtioPage.
+// One virtio device of a guest that finds its devices on a descriptor page (dialects B to E): the entry on
+// the page, the rings behind it and what NOTIFY means to them. The host lays out the rings (legacy layout,
+// virtio 1.2, 2.7.2), so a driver has nothing to configure: it reads where they are and uses them. Made by
+// VirtioPage.
 //
 // What the guest later writes over the entry's numbers means nothing: only the status byte and the accepted
 // features are ever read back.
