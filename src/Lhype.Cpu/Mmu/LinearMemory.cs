@@ -46,7 +46,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     /// <summary>Who hears of writes to translated code; set once by the engine.</summary>
     internal ICodeWatcher? Watcher { get; set; }
 
-    /// <summary>Told when a page that is part of a larger one is used; null where that is allowed.</summary>
+    /// <summary>Told when a page that is part of a larger one is used; null where nobody minds.</summary>
     internal Action<ulong>? LargePageMet { get; set; }
 
     /// <summary>The user address space in the host's page tables, for programs that run long.</summary>
@@ -153,20 +153,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     }
 
     /// <summary>Translates for an instruction fetch, page by page. False: #PF recorded.</summary>
-    internal bool TryResolveCode(ulong linear, bool user, out PageTranslation translation)
-    {
-        if (!PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Execute, user, out translation))
-        {
-            return false;
-        }
-
-        if (translation.Large)
-        {
-            LargePageMet?.Invoke(linear);
-        }
-
-        return true;
-    }
+    internal bool TryResolveCode(ulong linear, bool user, out PageTranslation translation) =>
+        PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Execute, user, out translation);
 
     /// <summary>True if the page of <paramref name="gpa"/> holds translated code.</summary>
     internal bool HoldsCode(ulong gpa) => gpa >> 12 < _pages && _codePages[gpa >> 12] != 0;

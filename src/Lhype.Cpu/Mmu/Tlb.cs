@@ -38,6 +38,7 @@ public sealed unsafe partial class LinearMemory
     {
         ulong region = (linear >> 21) & 2047;
         _largeRegions[region >> 6] |= 1UL << (int)(region & 63);
+        LargePageMet?.Invoke(linear);
     }
 
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
@@ -110,11 +111,6 @@ public sealed unsafe partial class LinearMemory
         {
             gpa = 0;
             return false;
-        }
-
-        if (translation.Large)
-        {
-            LargePageMet?.Invoke(linear);
         }
 
         gpa = translation.PageGpa | (linear & 4095);
