@@ -72,6 +72,18 @@ public struct CodeTlbEntry
     /// <summary>Identifies the pair (tag, page of code): equal stamps mean the same code is mapped
     /// here.</summary>
     [FieldOffset(16)] public uint Stamp;
+    /// <summary>Non-zero if the translation is global (survives a CR3 load).</summary>
+    [FieldOffset(20)] public uint Global;
+}
+
+/// <summary>One entry of the jump cache, see <c>JumpCache</c>.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 16)]
+public struct JumpEntry
+{
+    /// <summary>Host address to jump to; never 0.</summary>
+    [FieldOffset(0)] public ulong Host;
+    /// <summary>Minus the linear address the entry is for.</summary>
+    [FieldOffset(8)] public uint NegatedLinear;
 }
 
 /// <summary>State of one vCPU. Allocated by the engine in native memory, 4096-byte aligned, zeroed.</summary>
@@ -144,10 +156,12 @@ public unsafe struct CpuState
         internal const int ScratchGpr = 0x360;
         internal const int WindowBase = 0x3A0;
         internal const int WindowActive = 0x3A8;
+        internal const int JumpMiss = 0x3B0;
         internal const int Xmm = 0x400;
         internal const int Bounce = 0xA00;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
+        internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
     }
 
     /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
@@ -155,8 +169,13 @@ public unsafe struct CpuState
     public const int TlbEntries = 2048;
     /// <summary>Entries of the code TLB; a power of two.</summary>
     public const int CodeTlbEntries = 512;
+    /// <summary>Tables of the jump cache, one for each mode in use.</summary>
+    public const int JumpTables = 8;
+    /// <summary>Entries of each table, found by the low bits of the linear address; a power of
+    /// two.</summary>
+    public const int JumpTableEntries = 8192;
     /// <summary>Size of the whole struct.</summary>
-    public const int SizeBytes = Offset.CodeTlb + (CodeTlbEntries * 32);
+    public const int SizeBytes = Offset.JumpCache + (JumpTables * JumpTableEntries * 16);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
     /// slack).</summary>
     public const int BounceBytes = 1024;
@@ -270,6 +289,8 @@ public unsafe struct CpuState
     [FieldOffset(Offset.WindowBase)] internal ulong WindowBase;
     /// <summary>Non-zero while user code runs in the window (see <c>UserWindow</c>).</summary>
     [FieldOffset(Offset.WindowActive)] internal uint WindowActive;
+    /// <summary>What empty entries of the jump cache lead to.</summary>
+    [FieldOffset(Offset.JumpMiss)] internal ulong JumpMiss;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

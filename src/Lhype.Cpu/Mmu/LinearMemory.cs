@@ -29,7 +29,10 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private readonly TlbLog _globalLog = new();
     private readonly TlbLog _localLog = new();
     private readonly ulong[] _largeRegions = new ulong[2048 / 64];
+    /// <summary>One bit for each linear page that has had entries in the jump cache since FlushAll.</summary>
+    private readonly ulong[] _jumpPages = new ulong[1 << 14];
     private readonly ulong _pages;
+    private int _jumpTables;
     private byte* _codePages;
 
     internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false)

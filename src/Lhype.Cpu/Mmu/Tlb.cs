@@ -4,6 +4,7 @@
 
 using System;
 using System.Runtime.CompilerServices;
+using Lhype.Host;
 
 namespace Lhype.Cpu.Mmu;
 
@@ -30,6 +31,7 @@ public sealed unsafe partial class LinearMemory
         FlushNonGlobal();
         Undo(_globalLog);
         Array.Clear(_largeRegions);
+        Array.Clear(_jumpPages);
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
@@ -79,6 +81,11 @@ public sealed unsafe partial class LinearMemory
             code->Tag = ulong.MaxValue;
             code->Stamp = 0;
         }
+
+        if ((_jumpPages[linear >> 18 & 0x3FFF] >> (int)(linear >> 12 & 63) & 1) != 0)
+        {
+            DropJumps((uint)linear >> 12);
+        }
     }
 
     /// <summary>Enters a code page into the code TLB.</summary>
@@ -89,6 +96,28 @@ public sealed unsafe partial class LinearMemory
         entry->Tag = linearPage | modeKey;
         entry->Table = table;
         entry->Stamp = stamp;
+        entry->Global = global ? 1u : 0;
+    }
+
+    /// <summary>Empties a table of the jump cache before its first use.</summary>
+    internal void OpenJumpTable(int index)
+    {
+        Invariant.Check(index == _jumpTables, "jump tables are opened in order");
+        _jumpTables++;
+        ClearJumps(index);
+    }
+
+    /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
+    /// <paramref name="linear"/>, whose page is in the code TLB, to host address
+    /// <paramref name="host"/>.</summary>
+    internal void FillJump(int offset, ulong linear, ulong host)
+    {
+        CodeTlbEntry* page = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        Log(page->Global != 0, large: false, linear & PageMask, offset);
+        JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
+        entry->Host = host;
+        entry->NegatedLinear = 0 - (uint)linear;
+        _jumpPages[linear >> 18 & 0x3FFF] |= 1UL << (int)(linear >> 12 & 63);
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
@@ -99,6 +128,40 @@ public sealed unsafe partial class LinearMemory
         {
             entries[i].Tag = ulong.MaxValue;
             entries[i].Stamp = 0;
+        }
+
+        for (int i = 0; i < _jumpTables; i++)
+        {
+            ClearJumps(i);
+        }
+    }
+
+    private JumpEntry* JumpTable(int index) =>
+        (JumpEntry*)((byte*)_state + CpuState.Offset.JumpCache) + (index * CpuState.JumpTableEntries);
+
+    private void ClearJumps(int table)
+    {
+        JumpEntry* entries = JumpTable(table);
+        for (int i = 0; i < CpuState.JumpTableEntries; i++)
+        {
+            entries[i].Host = _state->JumpMiss;
+        }
+    }
+
+    /// <summary>Forgets all jumps into one linear page. Its entries are neighbours in each table.</summary>
+    private void DropJumps(uint page)
+    {
+        int first = (int)(page << 12 & (CpuState.JumpTableEntries - 1));
+        for (int table = 0; table < _jumpTables; table++)
+        {
+            JumpEntry* entries = JumpTable(table) + first;
+            for (int i = 0; i < 4096; i++)
+            {
+                if ((0 - entries[i].NegatedLinear) >> 12 == page)
+                {
+                    entries[i].Host = _state->JumpMiss;
+                }
+            }
         }
     }
 
@@ -155,8 +218,9 @@ public sealed unsafe partial class LinearMemory
     {
         foreach (int offset in log.Entries)
         {
-            *(ulong*)((byte*)_state + offset) = ulong.MaxValue;
-            if (offset >= CpuState.Offset.CodeTlb)
+            bool jump = offset >= CpuState.Offset.JumpCache;
+            *(ulong*)((byte*)_state + offset) = jump ? _state->JumpMiss : ulong.MaxValue;
+            if (!jump && offset >= CpuState.Offset.CodeTlb)
             {
                 ((CodeTlbEntry*)((byte*)_state + offset))->Stamp = 0;
             }

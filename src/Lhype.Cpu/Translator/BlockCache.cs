@@ -30,11 +30,16 @@ internal sealed unsafe class CodePage
     internal Dictionary<ulong, uint> Stamps { get; } = [];
 }
 
-/// <summary>What is known of one block. Offsets are into code memory.</summary>
+/// <summary>What is known of one block. Offsets are into code memory. A block has three entries, one behind
+/// the other: for indirect jumps, which checks that the jump means this block (see <see cref="JumpCache"/>);
+/// for jumps that may close a loop, which looks at the budget; and for forward jumps inside the page, of which
+/// no loop can be made.</summary>
 internal struct Block
 {
     internal CodePage Page;
     internal int Start;
+    internal int CheckedEntry;
+    internal int ForwardEntry;
     internal int End;
     /// <summary>Offset of the first guest byte in the page.</summary>
     internal int GuestOffset;
@@ -45,7 +50,6 @@ internal struct Block
     internal ulong SecondGpa;
     internal int FirstMap;
     internal int MapCount;
-    internal int Instructions;
     /// <summary>Head of the list of links that jump here, or -1.</summary>
     internal int IncomingLinks;
     /// <summary>True if the block may read flags it has not set.</summary>
@@ -66,6 +70,8 @@ internal struct Link
     internal int Stub;
     /// <summary>Target minus the linear address of the block's page.</summary>
     internal int TargetOffset;
+    /// <summary>The target lies behind the jump in the same page.</summary>
+    internal bool Forward;
     /// <summary>Next link into the same target block, or -1.</summary>
     internal int NextIncoming;
     /// <summary>Times it was linked again after a mismatch; a link that keeps changing stays a
@@ -80,6 +86,8 @@ internal struct MapEntry
     internal ushort GuestOffset;
     /// <summary>Index of the instruction in its block.</summary>
     internal byte Index;
+    /// <summary>Instructions from this one on that the budget has been charged for already.</summary>
+    internal byte Charged;
     /// <summary>True if the guest's flags are parked in r11 while this code runs.</summary>
     internal bool FlagsParked;
 }
@@ -161,7 +169,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return stamp;
     }
 
-    internal int AddLink(int patch, int stub, int targetOffset)
+    internal int AddLink(int patch, int stub, int targetOffset, bool forward)
     {
         if (LinkCount == _links.Length)
         {
@@ -169,11 +177,18 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _links[LinkCount] =
-            new Link { Patch = patch, Stub = stub, TargetOffset = targetOffset, NextIncoming = -1 };
+            new Link
+            {
+                Patch = patch,
+                Stub = stub,
+                TargetOffset = targetOffset,
+                Forward = forward,
+                NextIncoming = -1,
+            };
         return LinkCount++;
     }
 
-    internal void AddMap(int hostOffset, int guestOffset, int index, bool flagsParked)
+    internal void AddMap(int hostOffset, int guestOffset, int index, int charged, bool flagsParked)
     {
         if (MapCount == _maps.Length)
         {
@@ -185,6 +200,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             HostOffset = hostOffset,
             GuestOffset = (ushort)guestOffset,
             Index = (byte)index,
+            Charged = (byte)charged,
             FlagsParked = flagsParked,
         };
     }
@@ -208,7 +224,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         added.NextInSecondPage = block.SecondGpa == ulong.MaxValue
             ? -1
             : Watch(block.SecondGpa, 0, block.GuestLength - inFirst, index);
-        block.Page.Table[block.GuestOffset] = block.Start;
+        block.Page.Table[block.GuestOffset] = block.CheckedEntry;
         return index;
     }
 
@@ -349,10 +365,13 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         ref Block block = ref _blocks[index];
         block.Valid = false;
         Invalidated++;
-        if (block.Page.Table[block.GuestOffset] == block.Start)
+        if (block.Page.Table[block.GuestOffset] == block.CheckedEntry)
         {
             block.Page.Table[block.GuestOffset] = 0;
         }
+
+        // Jump cache entries may still lead here: offset 0 of code memory is the miss.
+        _emitter.OverwriteWithJump(block.Start, target: 0);
 
         for (int link = block.IncomingLinks; link >= 0;)
         {

@@ -26,6 +26,21 @@ internal sealed unsafe partial class TranslatorVcpu
         return _code.Executable + offset;
     }
 
+    /// <summary>As <see cref="Find"/>, for an indirect jump in emitted code: the next one will find its
+    /// way.</summary>
+    private byte* FindForJump(uint mode)
+    {
+        ulong linear = LinearRip;
+        byte* code = Find(linear, mode);
+        if (code != null)
+        {
+            ref Block block = ref _cache.BlockAt(_cache.FindByHost((int)(code - _code.Executable)));
+            _jumps.Fill(mode, linear, (ulong)(_code.Executable + block.Start));
+        }
+
+        return code;
+    }
+
     /// <summary>As <see cref="Find"/> outside flat mode, where every fetch is checked against the limit of
     /// CS: a block that would run past it is entered one instruction at a time.</summary>
     private byte* FindWithinLimit(ulong linear, ref uint mode)
@@ -144,7 +159,7 @@ internal sealed unsafe partial class TranslatorVcpu
 
         if (link.TargetOffset is >= 0 and < 4096)
         {
-            _emitter.Patch(link.Patch, target);
+            _emitter.Patch(link.Patch, link.Forward ? _cache.BlockAt(block).ForwardEntry : target);
         }
         else
         {

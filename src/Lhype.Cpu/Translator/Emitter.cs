@@ -289,6 +289,13 @@ internal sealed unsafe class Emitter
     /// <summary>Makes the rel32 at <paramref name="displacementOffset"/> lead here.</summary>
     internal void PatchHere(int displacementOffset) => Patch(displacementOffset, Offset);
 
+    /// <summary>Replaces the five bytes at <paramref name="offset"/> by jmp rel32.</summary>
+    internal void OverwriteWithJump(int offset, int target)
+    {
+        _memory.Writable[offset] = 0xE9;
+        Patch(offset + 1, target);
+    }
+
     /// <summary>Where the rel32 at <paramref name="displacementOffset"/> leads.</summary>
     internal int TargetOf(int displacementOffset) =>
         Unsafe.ReadUnaligned<int>(_memory.Writable + displacementOffset) + displacementOffset + 4;

@@ -100,8 +100,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Host code from here on belongs to the current instruction.</summary>
-    private void NoteInstruction() =>
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+    private void NoteInstruction() => Note(_current, _parked);
 
     private byte* CurrentBytes => _code + _offsets[_current];
 
@@ -193,7 +192,7 @@ internal sealed unsafe partial class Translator
         {
             Instruction = instruction,
             GuestOffset = _offsets[_current],
-            Index = _current,
+            Charged = _segmentEnd[_current] - _current - 1,
         };
         return _trapCount++;
     }
@@ -381,7 +380,7 @@ internal sealed unsafe partial class Translator
             _parked = false;
         }
 
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        NoteInstruction();
         InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
         EndOperand();
     }

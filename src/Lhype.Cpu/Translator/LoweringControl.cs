@@ -12,13 +12,16 @@ internal sealed unsafe partial class Translator
 {
     private bool SingleStep => (_mode & ModeKey.SingleStep) != 0;
 
-    /// <summary>Counts the block's instructions down and leaves if the budget is used up; for a page-crossing
-    /// instruction, checks that the second page is the one that was translated.</summary>
-    private void EmitHead(int offset, bool crosses, ulong secondGpa)
+    /// <summary>The entries of a block (see <see cref="Block"/>), and for a page-crossing instruction the
+    /// check that the second page is the one that was translated.</summary>
+    private void EmitHead(ref Block block, bool crosses, ulong secondGpa)
     {
         _current = 0;
+        int offset = block.GuestOffset;
+        EmitIndirectEntry(offset);
+        block.CheckedEntry = _emit.Offset;
         FreeFlags();
-        _emit.Arithmetic(5, Host.Counter, _count);
+        _emit.OpRegister(0x85, Host.Counter, Host.Counter);
         _cold[_coldCount++] = new ColdStub
         {
             Kind = ColdKind.Poll,
@@ -26,11 +29,24 @@ internal sealed unsafe partial class Translator
             Target = offset,
             FlagsParked = _parked,
         };
-        if (!crosses)
+        EnsureFlags();
+        block.ForwardEntry = _emit.Offset;
+        if (crosses)
         {
-            return;
+            EmitSecondPageCheck(offset, secondGpa);
         }
 
+        EmitCharge(0);
+    }
+
+    /// <summary>Charges the budget for the segment that begins with instruction
+    /// <paramref name="index"/>.</summary>
+    private void EmitCharge(int index) =>
+        _emit.Lea(Host.Counter, Host.Counter, index - _segmentEnd[index]);
+
+    private void EmitSecondPageCheck(int offset, ulong secondGpa)
+    {
+        FreeFlags();
         _emit.Lea(Host.Scratch, Host.CodePage, 4096);
         EmitCodeTlbSlot(Host.Address, Host.Scratch);
         _emit.Arithmetic(1, Host.Scratch, (int)_mode);
@@ -137,6 +153,12 @@ internal sealed unsafe partial class Translator
         EnsureFlags();
         int condition = instruction.ConditionCode - ConditionCode.o;
         EmitLink(_emit.JumpForward(condition), TargetOffset(instruction));
+        if (_current + 1 < _count)
+        {
+            EmitCharge(_current + 1);
+            return false;
+        }
+
         EmitDirectJump(_offsets[_current + 1]);
         return true;
     }
@@ -193,41 +215,53 @@ internal sealed unsafe partial class Translator
         Index = _current,
     };
 
-    /// <summary>Jump to the linear address in r9, through the code TLB. RAX and the flags are kept in r11 and
-    /// AX on the way.</summary>
+    /// <summary>Jump to the linear address in r9, through the jump cache of this mode (see
+    /// <see cref="JumpCache"/>). No flags are touched.</summary>
     private void EmitIndirectJump()
     {
         EnsureFlags();
-        if (SingleStep)
+        EmitCachedJump(_mode);
+    }
+
+    private void EmitCachedJump(uint mode)
+    {
+        int table = _jumps.TableOf(mode);
+        if (table < 0)
         {
             _emit.Jump(0);
             return;
         }
 
-        EmitLookup(_mode);
+        // lea r8d, [r9 * 8]; movzx r8d, r8w; jmp [r15 + r8 * 2 + table]
+        _emit.Bytes(0x46, 0x8D, 0x04, 0xCD);
+        _emit.Int32(0);
+        _emit.TruncateTo16(Host.Address);
+        _emit.Bytes(0x43, 0xFF, 0x24 | 0x80, 0x47);
+        _emit.Int32(table);
     }
 
-    private void EmitLookup(uint mode)
+    /// <summary>Where the jump cache leads: r8 is still the index of the entry. The block is the right one if
+    /// r9 plus the entry's negated linear address is 0; RCX is lent to the test, which leaves the flags
+    /// alone.</summary>
+    private void EmitIndirectEntry(int offset)
     {
-        _emit.Move(Host.Flags, Host.Rax, wide: true);
-        _emit.Byte(0x9F);
-        _emit.Bytes(0x0F, 0x90, 0xC0);
-        EmitCodeTlbSlot(Host.Address, Host.Scratch);
-        _emit.Move(Host.CodePage, Host.Scratch);
-        _emit.Arithmetic(4, Host.CodePage, -4096);
-        _emit.Lea(Host.Scratch2, Host.CodePage, (int)mode);
-        _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb, wide: true);
-        _emit.Jump(Condition.NotEqual, _thunks.IndirectMissParked);
-        _emit.OpIndexed(0x8B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb + 8, wide: true);
-        _emit.Move(Host.Address, Host.Scratch);
-        _emit.Arithmetic(4, Host.Address, 4095);
-        // mov r8d, [r10 + r8 * 4]
-        _emit.Bytes(0x47, 0x8B, 0x04, 0x82);
-        _emit.OpMemory(0x03, Host.Address, Host.State, Offset.CodeBase, wide: true);
-        _emit.Bytes(0x04, 0x7F);
-        _emit.Byte(0x9E);
-        _emit.Move(Host.Rax, Host.Flags, wide: true);
-        _emit.JumpRegister(Host.Address);
+        int table = _jumps.TableOf(_mode);
+        if (table < 0)
+        {
+            return;
+        }
+
+        // mov r10d, [r15 + r8 * 2 + table + 8]
+        _emit.Bytes(0x47, 0x8B, 0x94, 0x47);
+        _emit.Int32(table + 8);
+        _emit.Move(Host.Flags, Host.Rcx, wide: true);
+        // lea ecx, [r10 + r9]; jecxz over two instructions
+        _emit.Bytes(0x43, 0x8D, 0x0C, 0x0A);
+        _emit.Bytes(0x67, 0xE3, 8);
+        _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        _emit.Jump(0);
+        _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        _emit.Lea(Host.CodePage, Host.Scratch, -offset);
     }
 
     /// <summary> Emits a guard between pages: taken if this page is at <paramref name="fromLinear"/> and the
@@ -264,7 +298,7 @@ internal sealed unsafe partial class Translator
         }
 
         _emit.Lea(Host.Scratch, Host.CodePage, targetOffset);
-        EmitLookup(mode);
+        EmitCachedJump(mode);
         return start;
     }
 
@@ -300,8 +334,7 @@ internal sealed unsafe partial class Translator
 
     private void EmitColdOperand(in ColdStub stub)
     {
-        int guest = _offsets[stub.Index];
-        _cache.AddMap(_emit.Offset, guest, stub.Index, stub.FlagsParked);
+        Note(stub.Index, stub.FlagsParked);
         _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
         _emit.Call(_thunks.Prepare);
         if (stub.Kind == ColdKind.Load)
@@ -314,7 +347,7 @@ internal sealed unsafe partial class Translator
         _emit.CopyFrom(stub.BodyStart, stub.BodyEnd);
         _emit.Call(_thunks.Commit);
         // The return address of Commit stands for "the next instruction".
-        _cache.AddMap(_emit.Offset, _offsets[stub.Index + 1], stub.Index + 1, stub.FlagsParked);
+        Note(stub.Index + 1, stub.FlagsParked);
         _emit.Jump(stub.BodyEnd);
     }
 
@@ -325,7 +358,6 @@ internal sealed unsafe partial class Translator
             _emit.UnparkFlags();
         }
 
-        _emit.Lea(Host.Counter, Host.Counter, _count);
         _emit.Lea(Host.Address, Host.CodePage, stub.Target);
         _emit.Jump(stub.Kind == ColdKind.Poll ? _thunks.Poll : _thunks.CrossPage);
     }
@@ -341,7 +373,8 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        int link = _cache.AddLink(stub.Patch, start, stub.Target);
+        bool forward = stub.Target > _offsets[stub.Index] && stub.Target < 4096;
+        int link = _cache.AddLink(stub.Patch, start, stub.Target, forward);
         _emit.Lea(Host.Address, Host.CodePage, stub.Target);
         _emit.MoveImmediate(Host.Scratch, link);
         _emit.Jump(_thunks.Link);

@@ -65,7 +65,7 @@ internal sealed unsafe partial class Translator
         _traps[trap].Continuation = _emit.Offset;
     }
 
-    /// <summary>Every REP string instruction upwards, on host addresses. Where it faults, its registers say
+    /// <summary>Every REP string instruction, on host addresses. Where it faults, its registers say
     /// how far it came once they are cut to 32 bits again. Huge counts go to C#, which does them in pieces,
     /// so that interrupts get in.</summary>
     private void LowerRepeatedInWindow(in Instruction instruction)
@@ -78,13 +78,15 @@ internal sealed unsafe partial class Translator
         bool destination = instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd);
         int trap = AddTrap(instruction);
         FreeFlags();
-        _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
-        AddTrapStub(trap, Condition.NotEqual);
         _emit.Arithmetic(7, Host.Rcx, MaxBytes / size);
         AddTrapStub(trap, Condition.Above);
+        _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
+        int upwards = _emit.JumpForward(Condition.Equal);
+        _emit.Byte(0xFD);
+        _emit.PatchHere(upwards);
         EnsureFlags();
         _emit.Load(Host.Scratch, Host.State, Offset.WindowBase, wide: true);
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        NoteInstruction();
         if (source)
         {
             _emit.LeaIndexed(Host.Rsi, Host.Rsi, Host.Scratch);
@@ -96,6 +98,7 @@ internal sealed unsafe partial class Translator
         }
 
         InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
+        _emit.Byte(0xFC);
         if (source)
         {
             _emit.Move(Host.Rsi, Host.Rsi);

@@ -91,7 +91,7 @@ internal sealed unsafe partial class Translator
         _operandBase = Host.Address;
         _operandOffset = 0;
         FlagsForBody(instruction);
-        _cache.AddMap(_emit.Offset, _offsets[_current], _current, _parked);
+        NoteInstruction();
     }
 
     /// <summary>In a body: an opcode on a register and the open operand.</summary>

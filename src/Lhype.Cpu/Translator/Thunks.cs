@@ -43,14 +43,12 @@ internal sealed unsafe class Thunks
         EmitLeave();
         int leave = emitter.TargetOf(toExit);
 
-        IndirectMissParked = emitter.Offset;
-        EmitUnparkFromRax();
-        emitter.Jump(0);
         Poll = EmitRipExit(ExitReason.Poll, leave, Host.Address);
         Link = EmitSiteExit(ExitReason.Link, leave, storeRip: true);
         Trap = EmitSiteExit(ExitReason.Trap, leave, storeRip: false);
         CrossPage = EmitRipExit(ExitReason.CrossPage, leave, Host.Address);
         HostFault = emitter.Offset;
+        emitter.Byte(0xFC);
         emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
         emitter.Patch(EmitReason(ExitReason.HostFault), leave);
         Prepare = EmitPrepare(prepare, leave);
@@ -61,8 +59,6 @@ internal sealed unsafe class Thunks
         End = emitter.Offset;
     }
 
-    /// <summary>Indirect-jump miss with flags in AH and AL and RAX in r11; r9 = linear target.</summary>
-    internal int IndirectMissParked { get; }
     /// <summary>Budget exhausted; r8 = linear address of the block.</summary>
     internal int Poll { get; }
     /// <summary>Unlinked direct jump; r8 = linear target, r9d = link.</summary>
@@ -108,14 +104,6 @@ internal sealed unsafe class Thunks
 
         _emitter.Patch(EmitReason(reason), leave);
         return start;
-    }
-
-    /// <summary>al + 0x7F, sahf, rax from r11: the cheap form where RAX itself was left in r11.</summary>
-    private void EmitUnparkFromRax()
-    {
-        _emitter.Bytes(0x04, 0x7F);
-        _emitter.Byte(0x9E);
-        _emitter.Move(Host.Rax, Host.Flags, wide: true);
     }
 
     /// <summary>Stores the guest's registers and flags, restores the caller's, returns from Enter.</summary>

@@ -24,7 +24,8 @@ internal struct TrapSite
     internal Instruction Instruction;
     internal int Block;
     internal int GuestOffset;
-    internal int Index;
+    /// <summary>Instructions behind this one that the budget has been charged for already.</summary>
+    internal int Charged;
     /// <summary>Offset of the host code that follows, or 0 if the block ends here.</summary>
     internal int Continuation;
     /// <summary>The instruction is not for C# but for a block of its own outside the window.</summary>
@@ -41,6 +42,7 @@ internal sealed unsafe partial class Translator
     private readonly BlockCache _cache;
     private readonly InstructionClasses _classes;
     private readonly LinearMemory _memory;
+    private readonly JumpCache _jumps;
     private readonly GuestRam _ram;
     private readonly int _limit;
     private readonly PageReader _reader = new();
@@ -50,6 +52,7 @@ internal sealed unsafe partial class Translator
     private readonly Instruction[] _instructions = new Instruction[MaxInstructions];
     private readonly int[] _offsets = new int[MaxInstructions + 1];
     private readonly byte[] _liveBefore = new byte[MaxInstructions + 1];
+    private readonly byte[] _segmentEnd = new byte[MaxInstructions + 1];
     private readonly ColdStub[] _cold = new ColdStub[MaxInstructions * 5];
     private readonly byte* _crossing;
     private TrapSite[] _traps = new TrapSite[4096];
@@ -63,13 +66,14 @@ internal sealed unsafe partial class Translator
     private bool _parked;
     private int _current;
 
-    internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory, GuestRam ram,
-        CpuModel model, int blockLimit)
+    internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory, JumpCache jumps,
+        GuestRam ram, CpuModel model, int blockLimit)
     {
         _emit = emitter;
         _thunks = thunks;
         _cache = cache;
         _memory = memory;
+        _jumps = jumps;
         _ram = ram;
         _limit = Math.Clamp(blockLimit, 1, MaxInstructions);
         _classes = new InstructionClasses(model);
@@ -127,13 +131,13 @@ internal sealed unsafe partial class Translator
         }
 
         ComputeLiveness();
+        ComputeSegments();
         block.Start = _emit.Offset;
         block.FlagsLiveIn = _liveBefore[0] != 0;
-        block.Instructions = _count;
         block.GuestLength = _offsets[_count] - offset;
         int firstTrap = _trapCount;
         int index = _cache.BlockCount;
-        EmitHead(offset, crosses, secondGpa);
+        EmitHead(ref block, crosses, secondGpa);
         bool ended = false;
         for (_current = 0; _current < _count; _current++)
         {
@@ -180,7 +184,7 @@ internal sealed unsafe partial class Translator
             _offsets[_count++] = offset;
             offset += Math.Max(instruction.Length, 1);
             _offsets[_count] = offset;
-            if (_classes.EndsBlock(instruction, _mode))
+            if (_classes.EndsBlock(instruction, _mode) && !GoesOn(page, instruction, offset))
             {
                 break;
             }
@@ -188,6 +192,36 @@ internal sealed unsafe partial class Translator
 
         return false;
     }
+
+    /// <summary>A block goes on behind a conditional jump forward, which is most often not taken, unless what
+    /// follows has been translated already.</summary>
+    private bool GoesOn(CodePage page, in Instruction instruction, int next) =>
+        instruction.IsJccShortOrNear && next < 4096 && page.Table[next] == 0
+        && (int)instruction.NearBranch32 >= instruction.Length
+        && _classes.KindOf(instruction, _mode) == InstructionKind.Special;
+
+    /// <summary>Splits the block behind each conditional jump: the budget is charged for one segment at a
+    /// time, so that it is right wherever the block is left.</summary>
+    private void ComputeSegments()
+    {
+        int end = _count;
+        for (int i = _count - 1; i >= 0; i--)
+        {
+            if (_instructions[i].IsJccShortOrNear)
+            {
+                end = i + 1;
+            }
+
+            _segmentEnd[i] = (byte)end;
+        }
+
+        _segmentEnd[_count] = (byte)_count;
+    }
+
+    /// <summary>The host code from here on belongs to instruction <paramref name="index"/> of the
+    /// block.</summary>
+    private void Note(int index, bool parked) => _cache.AddMap(_emit.Offset, _offsets[index], index,
+        _segmentEnd[index] - index, parked);
 
     private bool ScanCrossing(Decoder decoder, int offset, ulong secondGpa)
     {
@@ -221,7 +255,8 @@ internal sealed unsafe partial class Translator
         {
             ref readonly Instruction instruction = ref _instructions[i];
             InstructionKind kind = _classes.KindOf(instruction, _mode);
-            if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti)
+            if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti
+                || instruction.IsJccShortOrNear)
             {
                 live = All;
             }

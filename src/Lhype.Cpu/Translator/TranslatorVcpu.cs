@@ -26,6 +26,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private readonly BlockCache _cache;
     private readonly Thunks _thunks;
     private readonly Translator _translator;
+    private readonly JumpCache _jumps;
     private readonly Processor _processor;
     private readonly NativeRoutines _native = new();
     private readonly IDisposable _faultRange;
@@ -54,8 +55,10 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _thunks = new Thunks(_emitter, _code, _native,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
-        _translator = new Translator(_emitter, _thunks, _cache, _memory, ram, model,
+        _jumps = new JumpCache(_state, _memory);
+        _translator = new Translator(_emitter, _thunks, _cache, _memory, _jumps, ram, model,
             options.MaxBlockInstructions);
+        _state->JumpMiss = (ulong)_code.Executable;
         _processor = new Processor(_state, _memory, ram, bus, _native, model);
         _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + _thunks.Enter);
         _codeEnd = _thunks.End;
@@ -310,7 +313,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 case ExitReason.Indirect:
                     _statistics.IndirectExits++;
                     SetLinearRip(_state->Rip);
-                    return Completed(trapFlag);
+                    if ((mode & (ModeKey.SingleStep | ModeKey.Flat)) != ModeKey.Flat
+                        || Volatile.Read(ref _state->EventPending) != 0)
+                    {
+                        return Completed(trapFlag);
+                    }
+
+                    code = FindForJump(mode);
+                    if (code == null)
+                    {
+                        return Deliver();
+                    }
+
+                    break;
                 case ExitReason.Poll:
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
@@ -388,7 +403,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         ulong linear = _memory.Wrap(_state->CodePageBase + (ulong)site.GuestOffset);
         SetLinearRip(linear);
         ulong next = _state->Rip + (ulong)site.Instruction.Length;
-        int remaining = block.Instructions - site.Index - 1;
+        int remaining = site.Charged;
         if (site.StepsOut)
         {
             _state->InstructionCount -= (ulong)(remaining + 1);
@@ -441,8 +456,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _state->InterruptWaiting = requested ? 1u : 0;
         if (requested && _state->InterruptFlag != 0)
         {
-            _state->BudgetStart -= _state->Counter;
-            _state->Counter = 0;
+            _state->BudgetStart -= _state->Counter + 1;
+            _state->Counter = -1;
         }
     }
 
@@ -457,7 +472,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         ref Block block = ref BlockOfFault(offset);
         MapEntry entry = _cache.FindInstruction(block, offset);
         SetLinearRip(_state->CodePageBase + entry.GuestOffset);
-        _state->InstructionCount -= (ulong)(block.Instructions - entry.Index);
+        _state->InstructionCount -= entry.Charged;
         return entry;
     }
 

@@ -42,7 +42,6 @@ internal sealed class HostCodeText : ISymbolResolver
         _labels[0] = "IndirectMiss";
         foreach ((int offset, string name) in (ReadOnlySpan<(int, string)>)
             [
-                (thunks.IndirectMissParked, nameof(thunks.IndirectMissParked)),
                 (thunks.Poll, nameof(thunks.Poll)), (thunks.Link, nameof(thunks.Link)),
                 (thunks.Trap, nameof(thunks.Trap)),
                 (thunks.CrossPage, nameof(thunks.CrossPage)), (thunks.Prepare, nameof(thunks.Prepare)),
