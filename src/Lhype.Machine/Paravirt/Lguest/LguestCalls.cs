@@ -125,7 +125,7 @@ public sealed partial class LguestHost
         }
 
         int end = bytes[..^1].IndexOf((byte)0);
-        string text = Encoding.UTF8.GetString(bytes[..(end < 0 ? MessageBytes - 1 : end)]);
+        string text = Encoding.UTF8.GetString(bytes[..(end < 0 ? MessageBytes - 1 : end)]).Trim();
         bool hasKind = _dialect!.IsAtLeast(LguestGeneration.C);
         if (hasKind && how == ShutdownRestart)
         {
