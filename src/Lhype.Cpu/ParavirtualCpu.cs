@@ -1,7 +1,8 @@
 // The CPU of a guest whose kernel knows that it has a hypervisor (the lguest interface): that kernel runs at
-// CPL 1, so all that needs CPL 0 is the host's. Descriptor tables, the stack for traps from user mode and the
-// page-table base are kept here and change by hypercalls, and the kernel's interrupt flag is a word of its own
-// memory. The machine implements IParavirtualHost; Architecture/Paravirtual.cs is the processor's side.
+// CPL 1, so all that needs CPL 0 is the host's. Descriptor tables, the stack for traps from user mode and
+// the page-table base are kept here and change by hypercalls, and the kernel's interrupt flag is a word of
+// its own memory. The machine implements IParavirtualHost; Architecture/Paravirtual.cs is the processor's
+// side.
 
 using System;
 using System.IO;

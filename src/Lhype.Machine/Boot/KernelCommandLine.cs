@@ -58,7 +58,8 @@ public static class KernelCommandLine
 
         bool verbose = Array.Exists(Verbose, taken.Contains);
         var line = new StringBuilder();
-        foreach (string word in (IEnumerable<string>)[.. paravirtual ? ParavirtualDefaults : LinuxDefaults, .. extra])
+        string[] defaults = paravirtual ? ParavirtualDefaults : LinuxDefaults;
+        foreach (string word in (IEnumerable<string>)[.. defaults, .. extra])
         {
             string name = ParameterName(word);
             if (!taken.Contains(name) && !(name == "quiet" && verbose))

@@ -45,7 +45,8 @@ internal sealed class RunOptions
         "--cpus", "N", "Number of virtual CPUs; 1 in this version.", "-c", "--smp");
 
     private readonly Option<string[]> _disk = List(
-        "--disk", "FILE[,ro][,id=NAME]", "Raw disk image: /dev/vda, the next one /dev/vdb and so on.", "-d");
+        "--disk", "FILE[,ro][,id=NAME]", "Raw disk image: /dev/vda, the next one /dev/vdb and so on.", "-d",
+        "--block");
 
     private readonly Option<bool> _snapshot = Flag(
         "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
@@ -55,6 +56,12 @@ internal sealed class RunOptions
         "Network card: none, the host's network through address translation (with ,hostfwd=RULE), an "
         + "Ethernet shared by all guests that name the same file, or a tap interface. "
         + "Each takes ,mac=ADDRESS and ,pcap=FILE.");
+
+    // What lguest's launcher called a network shared through a file, and its entropy source, which is always
+    // there now.
+    private readonly Option<string[]> _sharenet = List("--sharenet", "FILE", "The same as --net hub=FILE.");
+
+    private readonly Option<bool> _rng = new("--rng") { Hidden = true, Arity = ArgumentArity.Zero };
 
     private readonly Option<string> _pcap = Text(
         "--pcap", "FILE", "Write all frames of the network card to a file that tcpdump and wireshark read.");
@@ -67,8 +74,9 @@ internal sealed class RunOptions
         "The board: a PC, or the hypercall machine for lguest kernels. Without it, found from the kernel.");
 
     private readonly Option<string> _lguestAbi = Text(
-        "--lguest-abi", "A..F", "Dialect of an lguest kernel (D+pae for a PAE kernel of dialect D), instead of "
-        + "finding it from the guest; implies --machine lhype.");
+        "--lguest-abi", "A..F",
+        "Dialect of an lguest kernel (D+pae: dialect D with PAE), instead of finding it from the guest; "
+        + "implies --machine lhype."); implies --machine lhype.");
 
     private readonly Option<string> _engine = Text(
         "--engine", "auto|translator", "What runs the guest's code.");
@@ -110,10 +118,9 @@ internal sealed class RunOptions
         command.Arguments.Add(_kernelArgument);
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap, _cpu,
-            _machine, _lguestAbi, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
-            _stats, _quiet,
-            _verbose,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net,
+            _sharenet, _rng, _pcap, _cpu, _machine, _lguestAbi, _engine, _name, _serial, _console, _debugExit,
+            _noReboot, _timeout, _dryRun, _config, _stats, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
@@ -241,8 +248,10 @@ internal sealed class RunOptions
 
     private IReadOnlyList<NetworkConfig> Networks(ParseResult parsed, MachineConfig config)
     {
-        IReadOnlyList<NetworkConfig> networks = parsed.GetValue(_net) is { Length: > 0 } given
-            ? [.. given.Select(OptionValues.Network).Where(network => network.Kind != NetworkKind.None)]
+        string[] shared = Array.ConvertAll(parsed.GetValue(_sharenet) ?? [], file => "hub=" + file);
+        string[] nets = [.. parsed.GetValue(_net) ?? [], .. shared];
+        IReadOnlyList<NetworkConfig> networks = nets.Length > 0
+            ? [.. nets.Select(OptionValues.Network).Where(network => network.Kind != NetworkKind.None)]
             : config.Networks;
         if (Given(parsed, _pcap) is not { } file)
         {

@@ -62,7 +62,8 @@ public sealed partial class LguestTests : IClassFixture<LguestGuests>
     {
         foreach (string test in new[] { "init_fields", "ring_arguments", "clock" })
         {
-            ExpectPowerOff(Run(dialect, test, config => config with { Machine = BoardKind.Lhype }, silent: true));
+            ExpectPowerOff(
+                Run(dialect, test, config => config with { Machine = BoardKind.Lhype }, silent: true));
         }
     }
 

@@ -18,7 +18,8 @@ public sealed record LguestBoard
     public required LguestDialect Dialect { get; init; }
     /// <summary>The machine: inbox, clock, bus, the ways to end it.</summary>
     public required VirtualMachine Machine { get; init; }
-    /// <summary>RAM, with the device pages behind <see cref="MemoryTop"/> included (dialects A to E).</summary>
+    /// <summary>RAM, with the device pages behind <see cref="MemoryTop"/> included (dialects A to
+    /// E).</summary>
     public required GuestMemory Memory { get; init; }
     /// <summary>First address after the RAM the guest is told of: the descriptor page (A to E).</summary>
     public required uint MemoryTop { get; init; }

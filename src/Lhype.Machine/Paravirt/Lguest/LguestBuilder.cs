@@ -1,6 +1,6 @@
-// The whole board of a paravirtual guest: RAM, a CPU whose kernel stays at CPL 1, a clock, and the devices of
-// the dialect. There is no PC around it. Called by MachineBuilder for --machine lhype and for kernels that say
-// they are made for it.
+// The whole board of a paravirtual guest: RAM, a CPU whose kernel stays at CPL 1, a clock, and the devices
+// of the dialect. There is no PC around it. Called by MachineBuilder for --machine lhype and for kernels
+// that say they are made for it.
 
 using System;
 using System.Collections.Generic;
@@ -36,7 +36,8 @@ internal static class LguestBuilder
             extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
         }
 
-        return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine, paravirtual: true);
+        return KernelCommandLine.Assemble(
+            kind, extra, config.Append, config.AutoCommandLine, paravirtual: true);
     }
 
     /// <summary>Builds the machine, at its kernel's first instruction; what must be freed goes to
@@ -46,7 +47,8 @@ internal static class LguestBuilder
         MachineConfig config = parts.Config;
         if (config.MemoryBytes > MaxMemoryBytes)
         {
-            throw new LhypeException($"--memory: a paravirtual guest can have at most {MaxMemoryBytes >> 20} MiB.");
+            throw new LhypeException(
+                $"--memory: a paravirtual guest can have at most {MaxMemoryBytes >> 20} MiB.");
         }
 
         LguestDevices.Check(config);

@@ -1,5 +1,5 @@
-// Which dialect a guest speaks: from its image where that is certain, otherwise from its first call. Called by
-// LguestBuilder and LguestHost.
+// Which dialect a guest speaks: from its image where that is certain, otherwise from its first call. Called
+// by LguestBuilder and LguestHost.
 
 using System;
 using System.Buffers.Binary;

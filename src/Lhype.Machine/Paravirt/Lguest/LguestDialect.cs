@@ -59,7 +59,8 @@ public sealed record LguestDialect
     public required LguestGeneration Generation { get; init; }
     /// <summary>Registers (numbers as encoded) that hold the arguments, first argument first.</summary>
     public required byte[] Arguments { get; init; }
-    /// <summary>The words of a ring slot that hold the call number and the arguments, in that order.</summary>
+    /// <summary>The words of a ring slot that hold the call number and the arguments, in that
+    /// order.</summary>
     public required byte[] RingWords { get; init; }
     /// <summary>Words of a ring slot.</summary>
     public int RingStride => RingWords.Length;

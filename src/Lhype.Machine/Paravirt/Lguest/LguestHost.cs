@@ -17,7 +17,8 @@ public sealed record LguestSetup
 {
     /// <summary>The dialect; null: found from the guest's first call.</summary>
     public LguestDialect? Dialect { get; init; }
-    /// <summary>The kernel was built for PAE (dialect D; later ones are recognised by their tables).</summary>
+    /// <summary>The kernel was built for PAE (dialect D; later ones are recognised by their
+    /// tables).</summary>
     public bool Extended { get; init; }
     /// <summary>First address after the RAM the guest is told of.</summary>
     public required uint MemoryTop { get; init; }
@@ -152,8 +153,8 @@ public sealed partial class LguestHost : IParavirtualHost, IInterruptSource, ISa
         _devices?.Save(writer);
     }
 
-    /// <summary>Reads back what <see cref="Save"/> wrote, into a host made with the same setup; CPU registers
-    /// and RAM are restored by their owners.</summary>
+    /// <summary>Reads back what <see cref="Save"/> wrote, into a host made with the same setup. CPU registers
+    /// and RAM are restored by their owners, RAM after this.</summary>
     public void Restore(BinaryReader reader)
     {
         int generation = reader.ReadInt32();
@@ -178,9 +179,12 @@ public sealed partial class LguestHost : IParavirtualHost, IInterruptSource, ISa
         _cpu.Restore(reader);
         if (_dialect is not null)
         {
-            _devices ??= _makeDevices(_dialect);
-            _devices.Restore(reader);
-            WatchRing();
+            if (_devices is null)
+            {
+                AddDevices(_dialect);
+            }
+
+            _devices!.Restore(reader);
         }
     }
 
@@ -188,7 +192,8 @@ public sealed partial class LguestHost : IParavirtualHost, IInterruptSource, ISa
     private void Initialise(bool vmcall)
     {
         uint number = _cpu.Gpr(0);
-        LguestDialect dialect = _dialect ?? LguestDetection.FromFirstCall(_cpu, _memory, vmcall, _setup.Release);
+        LguestDialect dialect =
+            _dialect ?? LguestDetection.FromFirstCall(_cpu, _memory, vmcall, _setup.Release);
         uint data = _cpu.Gpr(dialect.Arguments[0]);
         Trace(new LguestCall(_cpu.Eip, number, data, 0, 0, 0));
         if (number != LguestCallNumber.Init)
@@ -235,27 +240,27 @@ public sealed partial class LguestHost : IParavirtualHost, IInterruptSource, ISa
         _dialect = dialect;
         if (dialect.Entry != LguestEntryPaging.Linear)
         {
-            uint top = LguestTables.Build(_memory, dialect.Entry, _setup.MemoryTop, _setup.TablesEnd, pageOffset,
-                _extended);
+            uint top = LguestTables.Build(_memory, dialect.Entry, _setup.MemoryTop, _setup.TablesEnd,
+                pageOffset, _extended);
             _ = _cpu.TryLoadPageTable(top, _extended);
         }
 
+        AddDevices(dialect);
+    }
+
+    private void AddDevices(LguestDialect dialect)
+    {
         if (dialect.Devices != LguestDeviceModel.Pci)
         {
             ulong end = _memory.Size;
             _machine.Bus.AddMmio(end, 0x1_0000_0000 - end, new LguestBeyondRam(end, Kill));
         }
 
-        WatchRing();
         _devices = _makeDevices(dialect);
         _devices.Place();
-    }
 
-    /// <summary>In dialect A delayed calls are made whenever the guest is left, not only at the next
-    /// call.</summary>
-    private void WatchRing()
-    {
-        if (_dialect!.Generation == LguestGeneration.A)
+        // In dialect A delayed calls are made whenever the guest is left, not only at the next call.
+        if (dialect.Generation == LguestGeneration.A)
         {
             _machine.Polled = () =>
             {

@@ -112,7 +112,8 @@ public sealed partial class LguestHost
         }
     }
 
-    /// <summary>SET_CLOCKEVENT: interrupt 0 after <paramref name="delayNs"/> nanoseconds; 0 cancels.</summary>
+    /// <summary>SET_CLOCKEVENT: interrupt 0 after <paramref name="delayNs"/> nanoseconds; 0
+    /// cancels.</summary>
     private void SetClock(uint delayNs)
     {
         if (delayNs == 0)

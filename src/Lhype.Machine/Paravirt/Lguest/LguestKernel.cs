@@ -22,7 +22,8 @@ internal sealed record LguestKernel(
     private const uint UsualPageOffset = 0xC000_0000;
     private const int MaxUnpackedBytes = 64 << 20;
 
-    /// <summary>Prepares <paramref name="image"/> for a guest of <paramref name="generation"/>; null: one of B
+    /// <summary>Prepares <paramref name="image"/> for a guest of <paramref name="generation"/>; null: one of
+    /// B
     /// to F. Throws LhypeException.</summary>
     internal static LguestKernel From(KernelImage image, LguestGeneration? generation)
     {
@@ -50,8 +51,8 @@ internal sealed record LguestKernel(
         {
             if (segment.Virtual - segment.Physical != offset)
             {
-                throw new LhypeException($"The kernel {image.Name} is no lguest kernel of dialect A: its parts "
-                    + "are not all linked at one distance from where they are loaded.");
+                throw new LhypeException($"The kernel {image.Name} is no lguest kernel of dialect A: its "
+                    + "parts are not all linked at one distance from where they are loaded.");
             }
         }
 

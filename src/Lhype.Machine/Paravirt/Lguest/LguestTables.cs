@@ -51,7 +51,8 @@ internal static class LguestTables
         for (uint page = 0; page < memoryTop / PageBytes; page++)
         {
             uint table = tables + (page / pagesPerTable * PageBytes);
-            Write(memory, table + (page % pagesPerTable * entryBytes), (page * PageBytes) | PresentWritableUser);
+            Write(memory, table + (page % pagesPerTable * entryBytes),
+                (page * PageBytes) | PresentWritableUser);
             if (page % pagesPerTable != 0)
             {
                 continue;
@@ -75,7 +76,8 @@ internal static class LguestTables
         return top;
     }
 
-    /// <summary>True if the table at <paramref name="top"/> is a PAE one: four 8-byte entries below 4 GiB with
+    /// <summary>True if the table at <paramref name="top"/> is a PAE one: four 8-byte entries below 4 GiB
+    /// with
     /// nothing but their present bit.</summary>
     internal static bool LooksExtended(GuestMemory memory, uint top)
     {

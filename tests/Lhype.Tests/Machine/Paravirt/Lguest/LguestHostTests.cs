@@ -1,6 +1,6 @@
-// The host of a paravirtual guest without guest code: hypercalls are made by setting registers of a real vCPU.
-// What guest code can show is tested by guest/lguest; here is what needs several interrupts, or a host that is
-// saved and restored.
+// The host of a paravirtual guest without guest code: hypercalls are made by setting registers of a real
+// vCPU. What guest code can show is tested by guest/lguest; here is what needs several interrupts, or a host
+// that is saved and restored.
 
 using System;
 using System.IO;
@@ -143,7 +143,8 @@ public sealed class LguestHostTests : IDisposable
         Assert.Throws<InvalidDataException>(() => second.Host.Restore(reader));
     }
 
-    /// <summary>Hostile calls of all numbers and arguments: the guest may end, nothing else may happen.</summary>
+    /// <summary>Hostile calls of all numbers and arguments: the guest may end, nothing else may
+    /// happen.</summary>
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -167,7 +168,8 @@ public sealed class LguestHostTests : IDisposable
                 };
                 if (random.Next(3) == 0)
                 {
-                    rig.Queue((uint)random.Next(64), (uint)random.Next(22), Argument(), Argument(), Argument());
+                    uint slot = (uint)random.Next(64);
+                    rig.Queue(slot, (uint)random.Next(22), Argument(), Argument(), Argument());
                 }
 
                 rig.Call((uint)random.Next(22), Argument(), Argument(), Argument());
@@ -185,7 +187,8 @@ public sealed class LguestHostTests : IDisposable
         {
             Dialect = LguestDialect.Of(generation);
             Machine = new VirtualMachine(Clock.Clock);
-            _vcpu = new TranslatorEngine { CodeBytes = 4 << 20 }.CreateVcpu(_ram, Machine, CpuModel.Find("base"));
+            TranslatorEngine engine = new() { CodeBytes = 4 << 20 };
+            _vcpu = engine.CreateVcpu(_ram, Machine, CpuModel.Find("base"));
             Memory = new GuestMemory(_ram, _vcpu.InvalidateCode);
             GuestConsole console = new(_ => { });
             LguestSetup setup = new() { Dialect = Dialect, MemoryTop = Top, TablesEnd = Top };
@@ -251,7 +254,8 @@ public sealed class LguestHostTests : IDisposable
             return value;
         }
 
-        internal void Write(uint offset, uint value) => Assert.True(Memory.TryWriteUInt32(Data + offset, value));
+        internal void Write(uint offset, uint value) =>
+            Assert.True(Memory.TryWriteUInt32(Data + offset, value));
 
         internal void CopyMemoryTo(Rig other)
         {

@@ -49,8 +49,8 @@ public sealed class LguestKernelTests
         KernelImage image = KernelImage.Parse("old", MakeBzImage(MakeFlatKernel()), cache: null);
         LguestKernel kernel = LguestKernel.From(image, generation: null);
         byte[] disk = [1, 2, 3, 4, 5];
-        uint end = LguestLoader.Load(image, kernel, "a b", [new("disk", disk), new("more", disk)], memory, Top,
-            8192);
+        InitrdFile[] disks = [new("disk", disk), new("more", disk)];
+        uint end = LguestLoader.Load(image, kernel, "a b", disks, memory, Top, tableBytes: 8192);
         Assert.Equal(Top - 4096, end);
         Assert.Equal(end, Read(memory, 0x218));
         Assert.Equal(4096u, Read(memory, 0x21C));
@@ -122,7 +122,8 @@ public sealed class LguestKernelTests
         Assert.Contains("console=hvc0", line, StringComparison.Ordinal);
         Assert.Contains("root=/dev/vda", line, StringComparison.Ordinal);
         Assert.DoesNotContain("ttyS0", line, StringComparison.Ordinal);
-        line = MachineBuilder.CommandLineFor(config with { LguestAbi = LguestGeneration.A }, KernelKind.Linux);
+        MachineConfig old = config with { LguestAbi = LguestGeneration.A };
+        line = MachineBuilder.CommandLineFor(old, KernelKind.Linux);
         Assert.Contains("root=/dev/lgba", line, StringComparison.Ordinal);
     }
 
