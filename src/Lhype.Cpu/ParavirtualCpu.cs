@@ -136,6 +136,9 @@ public sealed unsafe class ParavirtualCpu
             };
         }
 
+        // Empty tables: emitted code finds no gate and leaves every interrupt to C#.
+        _state->GdtLimit = 0;
+        _state->IdtLimit = 0;
         _state->Cpl = 1;
         _state->Eflags = EflagsBits.Interrupt | 2;
         _state->Rip = eip;

@@ -20,12 +20,20 @@ public sealed unsafe class TapInterface : IDisposable
     private Thread? _watcher;
     private volatile bool _stopping;
 
-    private TapInterface(int fd) => _fd = fd;
+    private TapInterface(int fd, string name)
+    {
+        _fd = fd;
+        Name = name;
+    }
 
-    /// <summary>Attaches to interface <paramref name="name"/>, which is created if the user has the right to.
-    /// Throws LhypeException.</summary>
+    /// <summary>The interface's name.</summary>
+    public string Name { get; }
+
+    /// <summary>Attaches to interface <paramref name="name"/>, which is created if the user has the right to;
+    /// an empty name creates one. Throws LhypeException.</summary>
     public static TapInterface Open(string name)
     {
+        name = name.Length == 0 ? "tap%d" : name;
         int fd = Libc.open("/dev/net/tun", Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
         if (fd < 0)
         {
@@ -35,12 +43,13 @@ public sealed unsafe class TapInterface : IDisposable
         Libc.ifreq_t request = new() { flags = Libc.IFF_TAP | Libc.IFF_NO_PI | Libc.IFF_VNET_HDR };
         Span<byte> bytes = new(request.name, Libc.IFNAMSIZ);
         bool fits = Encoding.UTF8.TryGetBytes(name, bytes[..(Libc.IFNAMSIZ - 1)], out _);
-        int errno = !fits ? Libc.EINVAL : Libc.device_ioctl(fd, Libc.TUNSETIFF, &request) == 0 ? 0 : Libc.Errno;
-        if (errno == 0)
+        if (fits && Libc.device_ioctl(fd, Libc.TUNSETIFF, &request) == 0)
         {
-            return new TapInterface(fd);
+            int length = bytes.IndexOf((byte)0);
+            return new TapInterface(fd, Encoding.UTF8.GetString(bytes[..length]));
         }
 
+        int errno = fits ? Libc.Errno : Libc.EINVAL;
         _ = Libc.close(fd);
         throw Refuse(name, errno switch
         {

@@ -4,6 +4,7 @@
 using System;
 using System.Collections.Generic;
 using Lhype.Cpu;
+using Lhype.Machine.Devices;
 
 namespace Lhype.Machine;
 
@@ -26,6 +27,10 @@ public sealed class BuiltMachine : IDisposable
 
     /// <summary>The kernel's whole command line.</summary>
     public required string CommandLine { get; init; }
+
+    /// <summary>Where the power button is, for use on the vCPU's thread; null if the board has
+    /// none.</summary>
+    public AcpiPm? PowerButton { get; init; }
 
     /// <summary>What the board adds to a crash report; nothing on a PC.</summary>
     public Func<string>? Details { get; init; }

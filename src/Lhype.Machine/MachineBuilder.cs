@@ -26,11 +26,12 @@ public static class MachineBuilder
 {
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
+    private const ulong SmallMachineBytes = 64 << 20;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
-    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port
-    /// prints. <paramref name="report"/> is told, from any thread, what goes wrong on the host while the
-    /// machine runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
+    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port.
+    /// <paramref name="report"/> is told, from any thread, what goes wrong on the host while the machine
+    /// runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
     public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null,
         Action<string>? report = null)
     {
@@ -61,14 +62,20 @@ public static class MachineBuilder
         }
 
         List<string> extra = [];
-        if (config.Console == MachineConfig.Stdio)
+        if (config.HasVirtioConsole)
         {
             extra.Add("console=hvc0");
         }
 
+        if (config.MemoryBytes < SmallMachineBytes)
+        {
+            // The files of ftrace take 6 MiB (Linux kernel/trace/trace.c), more than a small guest has left.
+            extra.Add("initcall_blacklist=tracer_init_tracefs");
+        }
+
         if (config.Disks.Count != 0)
         {
-            extra.Add("root=/dev/vda");
+            extra.Add("root=" + (config.Root ?? "/dev/vda"));
             extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
         }
 
@@ -96,10 +103,9 @@ public static class MachineBuilder
                 "--engine kvm: this version has the translator only; use --engine translator.");
         }
 
-        if (config.Console == MachineConfig.Socket)
+        if (config.Console is not (MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
         {
-            throw new LhypeException(
-                "--console socket: this version has no control socket; use --console stdio.");
+            throw new LhypeException($"--console {config.Console}: it is one of stdio, socket, none.");
         }
 
         if (!(config.TimeoutSeconds >= 0 && config.TimeoutSeconds <= MaxTimeoutSeconds))
@@ -146,7 +152,7 @@ public static class MachineBuilder
         // code.
         HostClock hostClock = Own(owned, new HostClock());
         VirtualMachine machine = new(new VirtualClock(new HostClockSource(hostClock)));
-        GuestRam ram = Own(owned, new GuestRam(config.MemoryBytes));
+        GuestRam ram = Own(owned, new GuestRam(RamBytes(config.MemoryBytes)));
         IEngine engine = new TranslatorEngine();
         IVcpu vcpu = Own(owned, engine.CreateVcpu(ram, machine, model));
         GuestMemory memory = new(ram, vcpu.InvalidateCode);
@@ -162,7 +168,7 @@ public static class MachineBuilder
         localApic.Attach(machine.Bus);
         router.IoApic.Attach(machine.Bus);
 
-        AddChips(config, console, serial, machine, router, memory);
+        AcpiPm power = AddChips(config, console, serial, machine, router, memory);
         NetworkHost host = new(machine, machine.Clock, report);
         List<VirtioNet> cards = NetworkCards.Make(config, memory, host, owned);
         AddPci(config, console, machine, router, memory, entropy, disks, cards);
@@ -186,13 +192,14 @@ public static class MachineBuilder
             EngineName = engine.Name,
             KernelName = kernel.Description,
             CommandLine = commandLine,
+            PowerButton = power,
         };
         built.Own(owned);
         return built;
     }
 
     // The chips of a PC at their usual ports.
-    private static void AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
+    private static AcpiPm AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
         VirtualMachine machine, InterruptRouter router, GuestMemory memory)
     {
         VirtualClock clock = machine.Clock;
@@ -203,25 +210,23 @@ public static class MachineBuilder
         new Rtc146818(clock, rtcIrq, memory.LowSize, memory.HighSize).Attach(bus);
         new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
         IrqLine sci = router.CreateLine(MemoryMap.AcpiIrq);
-        new AcpiPm(clock, sci, machine.PowerOff, machine.RequestReset).Attach(bus);
+        AcpiPm power = new(clock, sci, machine.PowerOff, machine.RequestReset);
+        power.Attach(bus);
 
-        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it
-        // is told.
-        bool isConsole = config.Console != MachineConfig.Stdio;
-        GuestConsole? printsTo = isConsole ? console : serialConsole;
-        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => printsTo?.Print(value));
+        // The serial port is the console, unless there is a virtio console.
+        GuestConsole? port = config.HasVirtioConsole ? serialConsole : console;
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => port?.Print(value));
         serial.Attach(bus, MemoryMap.Com1Port);
-        if (isConsole)
-        {
-            console.Connect(machine, serial.Receive);
-            serial.RoomAvailable = console.Feed;
-        }
+        port?.Connect(machine, serial.Receive);
+        serial.RoomAvailable = port is null ? null : port.Feed;
 
         if (config.DebugExit)
         {
             void Exit(int status) => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status));
             new DebugExit(Exit).Attach(bus);
         }
+
+        return power;
     }
 
     // The PCI bus: disks from slot 1 in the order given, network cards, then console and entropy source.
@@ -236,10 +241,10 @@ public static class MachineBuilder
         }
 
         devices.AddRange(cards);
-        if (config.Console == MachineConfig.Stdio)
+        if (config.HasVirtioConsole)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);
-            console.Connect(machine, value => virtio.Receive([value]) == 1);
+            console.Connect(machine, value => virtio.Receive([value]) == 1, virtio.Resize);
             virtio.RoomAvailable = console.Feed;
             devices.Add(virtio);
         }
@@ -258,6 +263,12 @@ public static class MachineBuilder
 
         bridge.AssignResources();
     }
+
+    // Small machines lose nothing to the hole for video and ROM: as the chipsets of their time did, the board
+    // moves the RAM behind it to the top. Linux insists on RAM under all of its image, which for Debian's
+    // i386 kernels ends a few pages above 32 MiB.
+    private static ulong RamBytes(ulong wanted) =>
+        wanted < SmallMachineBytes ? wanted + (BootLayout.ReservedEnd - BootLayout.ReservedStart) : wanted;
 
     private static void Start(IVcpu vcpu, BootState state, HostClock clock)
     {

@@ -91,8 +91,9 @@ public static class NetworkCards
     private static INetworkBackend Connect(NetworkConfig network, MacAddress mac, NetworkHost host) =>
         network.Kind switch
         {
+            NetworkKind.User => UserNetwork.Open(network.HostForwards, host.Inbox),
             NetworkKind.Hub => HubBackend.Open(network.Target ?? "", mac, host),
-            NetworkKind.Tap => TapBackend.Open(network.Target ?? "", host),
+            NetworkKind.Tap => TapBackend.Open(network, host),
             _ => throw new LhypeException(
                 $"--net {network.Kind}: this version has no such network; use --net none."),
         };

@@ -321,8 +321,8 @@ public sealed class HubBackend : INetworkBackend
         {
             _broken = true;
             _card?.SetLink(false);
-            _host.Report($"the hub file {_hub.Path} is broken: another process truncated it or wrote over it, "
-                + "or its disk is full; this guest has no network until it is started again");
+            _host.Report($"the hub file {_hub.Path} is broken: another process truncated it or wrote "
+                + "over it, or its disk is full; this guest has no network until it is started again");
         }
     }
 }

@@ -313,7 +313,8 @@ internal sealed class HubFile : IDisposable
         _file.TryStore(HubLayout.Pending(Port), 0) && _file.TryStore(HubLayout.Word(Port), Asleep)
         && Publish(mac);
 
-    // Nobody rang for long. If there is work all the same, a wake-up was lost: somebody scribbled on the word.
+    // Nobody rang for long. If there is work all the same, a wake-up was lost: somebody scribbled on the
+    // word.
     private HubWait Look(uint state)
     {
         if (!_file.TryLoad(HubLayout.Pending(Port), out ulong pending))

@@ -2,6 +2,8 @@
 // host's kernel takes and gives unfinished frames, so large TCP packets pass in one piece.
 
 using System;
+using System.Net;
+using System.Net.Sockets;
 using Lhype.Host;
 
 namespace Lhype.Machine.Net;
@@ -27,8 +29,34 @@ public sealed class TapBackend : INetworkBackend
     /// <inheritdoc/>
     public NetworkOffloads SendOffloads => NetworkOffloads.All;
 
-    /// <summary>Attaches to interface <paramref name="name"/>. Throws LhypeException.</summary>
-    public static TapBackend Open(string name, NetworkHost host) => new(TapInterface.Open(name), host);
+    /// <summary>Attaches to the interface that <paramref name="network"/> names, and sets it up as it says.
+    /// Throws LhypeException.</summary>
+    public static TapBackend Open(NetworkConfig network, NetworkHost host)
+    {
+        TapInterface tap = TapInterface.Open(network.Target ?? "");
+        try
+        {
+            if (network.HostAddress is { } text)
+            {
+                HostInterface.SetAddress(tap.Name, IPAddress.TryParse(text, out IPAddress? address)
+                    && address.AddressFamily == AddressFamily.InterNetwork
+                    ? address
+                    : throw new LhypeException($"--net tap: address={text} is no IPv4 address."));
+            }
+
+            if (network.Bridge is { } bridge)
+            {
+                HostInterface.AddToBridge(tap.Name, bridge);
+            }
+
+            return new TapBackend(tap, host);
+        }
+        catch
+        {
+            tap.Dispose();
+            throw;
+        }
+    }
 
     /// <inheritdoc/>
     public void Connect(INetworkCard card)

@@ -6,6 +6,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using System.Text;
+using Lhype.Host;
 using Lhype.Machine;
 using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Machine.Net;
@@ -88,7 +89,8 @@ internal static class OptionValues
         return new DiskConfig { File = FullPath("--disk", parts[0]), ReadOnly = readOnly, Id = id };
     }
 
-    /// <summary><c>none</c>, <c>user[,hostfwd=RULE]</c>, <c>hub=FILE</c> or <c>tap=NAME</c>, each with
+    /// <summary><c>none</c>, <c>user[,hostfwd=RULE]</c>, <c>hub=FILE</c> or
+    /// <c>tap[=NAME][,address=IP][,bridge=NAME]</c>, each with
     /// <c>,mac=ADDRESS</c> and <c>,pcap=FILE</c> perhaps; a comma in a file name is written twice.</summary>
     public static NetworkConfig Network(string text)
     {
@@ -97,6 +99,7 @@ internal static class OptionValues
         {
             ["none"] when parts.Count == 1 => (NetworkKind.None, null),
             ["user"] => (NetworkKind.User, null),
+            ["tap"] => (NetworkKind.Tap, null),
             ["hub", string file] => (NetworkKind.Hub, FullPath("--net hub=", file)),
             ["tap", string name] when name.Length is > 0 and <= InterfaceNameLength
                 && !name.Contains('/') => (NetworkKind.Tap, name),
@@ -118,17 +121,40 @@ internal static class OptionValues
                 case ["pcap", string file]:
                     network.Pcap = FullPath("--net pcap=", file);
                     break;
+                case ["address", string end] when kind == NetworkKind.Tap:
+                    network.HostAddress = System.Net.IPAddress.TryParse(end, out System.Net.IPAddress? ip)
+                        && ip.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork
+                        ? ip.ToString()
+                        : throw new UsageException(
+                            $"--net tap: address={Quote(end)} is no IPv4 address; write 192.168.19.1.");
+                    break;
+                case ["bridge", string bridge] when kind == NetworkKind.Tap && bridge.Length > 0:
+                    network.Bridge = bridge;
+                    break;
                 case ["hostfwd", string rule] when kind == NetworkKind.User && rule.Length > 0:
-                    forwards.Add(rule);
+                    forwards.Add(Forward(rule));
                     break;
                 default:
                     throw new UsageException($"--net {parts[0]} does not know {Quote(part)}; it takes "
-                        + "mac=ADDRESS, pcap=FILE and, with user, hostfwd=RULE.");
+                        + "mac=ADDRESS, pcap=FILE, with user hostfwd=RULE, and with tap address=IP or "
+                        + "bridge=NAME.");
             }
         }
 
         network.HostForwards = forwards;
         return network;
+    }
+
+    private static string Forward(string rule)
+    {
+        try
+        {
+            return PortForward.Parse(rule).Text;
+        }
+        catch (LhypeException error)
+        {
+            throw new UsageException(error.Message);
+        }
     }
 
     /// <summary>A file name, made absolute: a settled configuration means the same in every

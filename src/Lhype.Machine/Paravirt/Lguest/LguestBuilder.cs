@@ -32,7 +32,8 @@ internal static class LguestBuilder
         List<string> extra = [];
         if (config.Disks.Count != 0)
         {
-            extra.Add(config.LguestAbi == LguestGeneration.A ? "root=/dev/lgba" : "root=/dev/vda");
+            string first = config.LguestAbi == LguestGeneration.A ? "/dev/lgba" : "/dev/vda";
+            extra.Add("root=" + (config.Root ?? first));
             extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
         }
 

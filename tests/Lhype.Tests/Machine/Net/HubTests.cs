@@ -358,7 +358,8 @@ public sealed class HubTests : IDisposable
                 stream.Position = at;
                 stream.Write(BitConverter.GetBytes(value));
                 stream.Flush();
-                one.Send(random.Next(2) == 0 ? two.Card.Mac : MacAddress.Broadcast, i, random.Next(15, 65536));
+                MacAddress to = random.Next(2) == 0 ? two.Card.Mac : MacAddress.Broadcast;
+                one.Send(to, i, random.Next(15, 65536));
                 two.Send(one.Card.Mac, i, random.Next(15, 1500));
                 two.Inbox.RunUntil(() => true);
                 two.Backend.CardReady();

@@ -26,7 +26,7 @@ public sealed class TapTests
         TapBackend tap;
         try
         {
-            tap = TapBackend.Open(name, host);
+            tap = TapBackend.Open(Tap(name), host);
         }
         catch (LhypeException error)
         {
@@ -46,17 +46,47 @@ public sealed class TapTests
                 Ask(tap, inbox, card);
             }
 
-            Assert.Throws<LhypeException>(() => TapBackend.Open(name, host));
+            Assert.Throws<LhypeException>(() => TapBackend.Open(Tap(name), host));
         }
+    }
+
+    [Fact]
+    public void AnInterfaceWithoutNameGetsOneAndTheAddress()
+    {
+        using ThreadInbox inbox = new();
+        NetworkHost host = new(inbox, new FakeClock().Clock, Assert.Fail);
+        NetworkConfig network = new() { Kind = NetworkKind.Tap, HostAddress = "198.51.100.1" };
+        TapBackend tap;
+        try
+        {
+            tap = TapBackend.Open(network, host);
+        }
+        catch (LhypeException error)
+        {
+            Assert.EndsWith(".", error.Message, StringComparison.Ordinal);
+            return;
+        }
+
+        using (tap)
+        {
+            TestCard card = new(Mac);
+            tap.Connect(card);
+            tap.AcceptedOffloads(NetworkOffloads.All);
+            Ask(tap, inbox, card);
+        }
+
+        LhypeException refused = Assert.Throws<LhypeException>(() => TapBackend.Open(
+            new NetworkConfig { Kind = NetworkKind.Tap, Bridge = "lhype-nobridge" }, host));
+        Assert.Contains("the bridge lhype-nobridge", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void WhatIsNoTapIsRefused()
     {
         NetworkHost host = new(new ThreadInbox(), new FakeClock().Clock, Assert.Fail);
-        LhypeException error = Assert.Throws<LhypeException>(() => TapBackend.Open("lo", host));
+        LhypeException error = Assert.Throws<LhypeException>(() => TapBackend.Open(Tap("lo"), host));
         Assert.Contains("lo", error.Message, StringComparison.Ordinal);
-        Assert.Throws<LhypeException>(() => TapBackend.Open("a-name-longer-than-fifteen", host));
+        Assert.Throws<LhypeException>(() => TapBackend.Open(Tap("a-name-longer-than-fifteen"), host));
     }
 
     /// <summary>ARP, then ICMP echo with a checksum left for the host to add.</summary>
@@ -88,6 +118,8 @@ public sealed class TapTests
             && bytes.Length >= 42 && bytes[12] == 8 && bytes[13] == 0 && bytes[23] == 1
             && bytes[34] == 3 && bytes[35] == 3)));
     }
+
+    private static NetworkConfig Tap(string name) => new() { Kind = NetworkKind.Tap, Target = name };
 
     private static bool IsArpReply(byte[] frame) => frame.Length >= 42
         && BinaryPrimitives.ReadUInt16BigEndian(frame.AsSpan(12)) == 0x0806 && frame[21] == 2;
