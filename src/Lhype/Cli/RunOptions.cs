@@ -70,7 +70,7 @@ internal sealed class RunOptions
     private readonly Option<string> _lguestAbi = Text(
         "--lguest-abi", "A..F",
         "Dialect of an lguest kernel (D+pae: dialect D with PAE), instead of finding it from the guest; "
-        + "implies --machine lhype."); implies --machine lhype.");
+        + "implies --machine lhype.");
 
     private readonly Option<string> _engine = Text(
         "--engine", "auto|translator", "What runs the guest's code.");
