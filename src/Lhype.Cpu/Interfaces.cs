@@ -98,6 +98,10 @@ public unsafe interface IVcpu : IDisposable
     /// which a device wrote.</summary>
     void InvalidateCode(ulong gpa, ulong length);
 
+    /// <summary>Makes the CPU one of a paravirtual guest, once, before it runs: its kernel stays at CPL 1 and
+    /// reaches <paramref name="host"/> by hypercalls. Returns what the host then controls.</summary>
+    ParavirtualCpu AttachParavirtual(IParavirtualHost host);
+
     /// <summary>Counters for <c>--stats</c>.</summary>
     EngineStatistics Statistics { get; }
 }

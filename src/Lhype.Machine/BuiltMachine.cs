@@ -32,6 +32,16 @@ public sealed class BuiltMachine : IDisposable
     /// none.</summary>
     public AcpiPm? PowerButton { get; init; }
 
+    /// <summary>What the board adds to a crash report; nothing on a PC.</summary>
+    public Func<string>? Details { get; init; }
+
+    /// <summary>The state of the machine for a crash report. Only while its thread does not run.</summary>
+    public string DescribeState()
+    {
+        string registers = VcpuRegisters.Describe(Vcpu);
+        return Details is null ? registers : registers + "\n" + Details();
+    }
+
     /// <summary>Frees <paramref name="things"/> with the machine, the last first.</summary>
     internal void Own(IEnumerable<IDisposable> things)
     {

@@ -15,6 +15,7 @@ using Lhype.Machine.Bus;
 using Lhype.Machine.Devices;
 using Lhype.Machine.Devices.Acpi;
 using Lhype.Machine.Paravirt;
+using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Machine.Pci;
 using Lhype.Machine.Virtio;
 
@@ -55,6 +56,11 @@ public static class MachineBuilder
     /// <paramref name="kind"/>: what the board needs, then the user's words.</summary>
     public static string CommandLineFor(MachineConfig config, KernelKind kind)
     {
+        if (config.Machine == BoardKind.Lhype)
+        {
+            return LguestBuilder.CommandLineFor(config, kind);
+        }
+
         List<string> extra = [];
         if (config.HasVirtioConsole)
         {
@@ -76,6 +82,11 @@ public static class MachineBuilder
         return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
     }
 
+    /// <summary>The board of <paramref name="config"/>: the user's choice, else the paravirtual one for a
+    /// kernel that is certainly made for it, else a PC.</summary>
+    public static BoardKind BoardFor(MachineConfig config, KernelImage kernel) => config.Machine
+        ?? (LguestDetection.IsCertain(kernel) ? BoardKind.Lhype : BoardKind.Pc);
+
     /// <summary>Throws LhypeException if <paramref name="config"/> asks for what no machine of this version
     /// can be.</summary>
     public static void Check(MachineConfig config)
@@ -90,11 +101,6 @@ public static class MachineBuilder
         {
             throw new LhypeException(
                 "--engine kvm: this version has the translator only; use --engine translator.");
-        }
-
-        if (config.Machine == BoardKind.Lhype)
-        {
-            throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
         }
 
         if (config.Console is not (MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
@@ -135,6 +141,12 @@ public static class MachineBuilder
         }
 
         List<IBlockBackend> disks = OpenDisks(config, owned);
+        if (BoardFor(config, kernel) == BoardKind.Lhype)
+        {
+            return LguestBuilder.Assemble(
+                new LguestParts(config with { Machine = BoardKind.Lhype }, model, kernel, initrds, disks,
+                    console, report), owned);
+        }
 
         // Time, memory and the CPU. The engine is told of every write a device makes, because it may hit
         // code.

@@ -9,6 +9,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Lhype.Host;
+using Lhype.Machine.Paravirt.Lguest;
 
 namespace Lhype.Machine;
 
@@ -148,6 +149,13 @@ public sealed record MachineConfig
 
     /// <summary>The board; null: found from the kernel.</summary>
     public BoardKind? Machine { get; set; }
+
+    /// <summary>The dialect a paravirtual guest speaks (<c>--lguest-abi</c>); null: found from the
+    /// guest.</summary>
+    public LguestGeneration? LguestAbi { get; set; }
+
+    /// <summary>The kernel of a paravirtual guest of dialect D was built for PAE.</summary>
+    public bool LguestPae { get; set; }
 
     /// <summary>The engine.</summary>
     public EngineKind Engine { get; set; }

@@ -16,16 +16,34 @@ namespace Lhype.Machine;
 /// <param name="Report">Tells the user one sentence, from any thread.</param>
 public sealed record NetworkHost(IInbox Inbox, VirtualClock Clock, Action<string> Report);
 
+/// <summary>One <c>--net</c>, opened.</summary>
+/// <param name="Mac">The address of its card.</param>
+/// <param name="Backend">What the card is connected to.</param>
+public sealed record NetworkConnection(MacAddress Mac, INetworkBackend Backend);
+
 /// <summary>Makes network cards.</summary>
 public static class NetworkCards
 {
     /// <summary>Makes a card for each <c>--net</c> of <paramref name="config"/>, in that order, and adds what
-    /// must be freed with the machine to <paramref name="owned"/>. <paramref name="pageTransport"/>: for
-    /// lguest's descriptor page. Throws LhypeException.</summary>
-    public static List<VirtioNet> Make(MachineConfig config, GuestMemory memory, NetworkHost host,
-        List<IDisposable> owned, bool pageTransport = false)
+    /// must be freed with the machine to <paramref name="owned"/>. Throws LhypeException.</summary>
+    public static List<VirtioNet> Make(
+        MachineConfig config, GuestMemory memory, NetworkHost host, List<IDisposable> owned)
     {
         List<VirtioNet> cards = [];
+        foreach (NetworkConnection network in Open(config, host, owned))
+        {
+            cards.Add(new VirtioNet(memory, host.Inbox, network.Backend, network.Mac));
+        }
+
+        return cards;
+    }
+
+    /// <summary>Opens what each <c>--net</c> of <paramref name="config"/> names, in that order, and adds it to
+    /// <paramref name="owned"/>, for a board that makes its cards itself. Throws LhypeException.</summary>
+    public static List<NetworkConnection> Open(
+        MachineConfig config, NetworkHost host, List<IDisposable> owned)
+    {
+        List<NetworkConnection> networks = [];
         for (int i = 0; i < config.Networks.Count; i++)
         {
             if (config.Networks[i].Kind != NetworkKind.None)
@@ -33,11 +51,11 @@ public static class NetworkCards
                 MacAddress mac = MacOf(config, i);
                 INetworkBackend backend = Open(config.Networks[i], mac, host);
                 owned.Add(backend);
-                cards.Add(new VirtioNet(memory, host.Inbox, backend, mac, pageTransport));
+                networks.Add(new NetworkConnection(mac, backend));
             }
         }
 
-        return cards;
+        return networks;
     }
 
     /// <summary>The address of card <paramref name="index"/>.</summary>

@@ -161,7 +161,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         _threadGone = thread.Join(StopPatience);
         if (_threadGone)
         {
-            _registers = VcpuRegisters.Describe(_built.Vcpu);
+            _registers = _built.DescribeState();
         }
 
         return Settle(_built.Machine.Ended ?? _exit!);

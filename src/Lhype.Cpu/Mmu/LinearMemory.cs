@@ -42,7 +42,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
         _bus = bus;
         _pages = (ram.HighSize != 0 ? GuestRam.HighStart + ram.HighSize : ram.LowSize) >> 12;
         _pageFlags = (byte*)NativeMemory.AllocZeroed((nuint)_pages);
-        for (ulong gpa = GuestRam.VideoStart; gpa < GuestRam.VideoEnd && gpa >> 12 < _pages; gpa += 4096)
+        for (ulong gpa = GuestRam.VideoStart; gpa < GuestRam.VideoEnd && gpa >> 12 < _pages
+            && !ram.IsRamPage(gpa); gpa += 4096)
         {
             _pageFlags[gpa >> 12] = PageFlag.Device;
         }
@@ -59,6 +60,9 @@ public sealed unsafe partial class LinearMemory : IDisposable
 
     /// <summary>Who hears of writes to translated code; set once by the engine.</summary>
     internal ICodeWatcher? Watcher { get; set; }
+
+    /// <summary>Told when a page that is part of a larger one is used; null where nobody minds.</summary>
+    internal Action<ulong>? LargePageMet { get; set; }
 
     /// <summary>The user address space in the host's page tables, for programs that run long.</summary>
     internal UserWindow Window { get; }

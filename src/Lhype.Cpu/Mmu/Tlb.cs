@@ -88,7 +88,13 @@ public sealed unsafe partial class LinearMemory
             return WalkKind.None;
         }
 
-        return (_state->Cr4 & ControlBits.Cr4Pae) != 0 ? WalkKind.Pae
+        bool extended = (_state->Cr4 & ControlBits.Cr4Pae) != 0;
+        if (LargePageMet != null)
+        {
+            return extended ? WalkKind.None : WalkKind.Legacy;
+        }
+
+        return extended ? WalkKind.Pae
             : (_state->Cr4 & ControlBits.Cr4Pse) != 0 ? WalkKind.LegacyLarge : WalkKind.Legacy;
     }
 
@@ -98,6 +104,7 @@ public sealed unsafe partial class LinearMemory
     {
         ulong region = (linear >> 21) & 2047;
         _state->LargeRegions[region >> 6] |= 1UL << (int)(region & 63);
+        LargePageMet?.Invoke(linear);
     }
 
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>

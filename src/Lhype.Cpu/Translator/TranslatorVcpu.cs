@@ -123,6 +123,15 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     }
 
     /// <inheritdoc/>
+    public ParavirtualCpu AttachParavirtual(IParavirtualHost host)
+    {
+        ParavirtualCpu cpu = new(_state, _memory, _processor, host, () => _modeDirty = true);
+        _processor.Attach(cpu);
+        _memory.LargePageMet = cpu.RefuseLargePage;
+        return cpu;
+    }
+
+    /// <inheritdoc/>
     public void InvalidateCode(ulong gpa, ulong length)
     {
         while (length != 0)

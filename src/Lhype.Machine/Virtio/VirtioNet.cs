@@ -82,10 +82,10 @@ public sealed class VirtioNet : VirtioDevice, INetworkCard
     }
 
     /// <summary>The header before each frame has num_buffers, except for legacy drivers that did not ask for
-    /// it (5.1.6.1).</summary>
+    /// it (5.1.6.1). The oldest lack hdr_len too; they are offered nothing a header could say.</summary>
     private int HeaderBytes => Negotiated(VirtioFeature.Version1) || Negotiated(MergeableBuffers)
         ? FrameHeader.Bytes + 2
-        : FrameHeader.Bytes;
+        : OldestHeaders ? FrameHeader.Bytes - 2 : FrameHeader.Bytes;
 
     /// <inheritdoc/>
     public bool Receive(in FrameHeader header, ReadOnlySpan<byte> frame)

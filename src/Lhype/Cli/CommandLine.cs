@@ -149,7 +149,7 @@ internal sealed class CommandLine
             return options.IsDetached(parsed) ? DetachedRun.Start(config, _output) : _run(config);
         }
 
-        config.KernelCommandLine = MachineBuilder.CommandLineFor(config, KindOf(config.Kernel));
+        Describe(config);
         _output.WriteLine(config.ToJson());
         return 0;
     }
@@ -162,10 +162,20 @@ internal sealed class CommandLine
         }
     }
 
-    /// <summary>What the kernel is, if it is there; an image not pulled yet holds Linux.</summary>
-    private static KernelKind KindOf(string kernel) => File.Exists(kernel)
-        ? KernelImage.Load(kernel, UnpackedKernelCache.ForUser()).Kind
-        : KernelKind.Linux;
+    /// <summary>Fills in what follows from the kernel, if it is there; an image not pulled yet holds
+    /// Linux for a PC.</summary>
+    private static void Describe(MachineConfig config)
+    {
+        KernelKind kind = KernelKind.Linux;
+        if (File.Exists(config.Kernel))
+        {
+            KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+            config.Machine = MachineBuilder.BoardFor(config, kernel);
+            kind = kernel.Kind;
+        }
+
+        config.KernelCommandLine = MachineBuilder.CommandLineFor(config, kind);
+    }
 
     private Command Images()
     {

@@ -8,6 +8,7 @@ using System.IO;
 using System.Text;
 using Lhype.Host;
 using Lhype.Machine;
+using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Machine.Net;
 
 namespace Lhype.Cli;
@@ -251,5 +252,17 @@ internal static class OptionValues
 
         parts.Add(part.ToString());
         return parts;
+    }
+
+    /// <summary>The dialect of <c>--lguest-abi</c>: a letter A to F; <c>D+pae</c> says that the kernel was
+    /// built for PAE.</summary>
+    public static (LguestGeneration Generation, bool Pae) LguestAbi(string text)
+    {
+        bool pae = text.Equals("D+pae", StringComparison.OrdinalIgnoreCase);
+        string letter = pae ? "D" : text;
+        return letter.Length == 1 && char.ToUpperInvariant(letter[0]) is >= 'A' and <= 'F'
+            ? ((LguestGeneration)(char.ToUpperInvariant(letter[0]) - 'A'), pae)
+            : throw new UsageException(
+                $"--lguest-abi {Quote(text)} is not a dialect: A, B, C, D, D+pae, E or F.");
     }
 }

@@ -64,7 +64,13 @@ internal sealed class RunOptions
         "--cpu", "MODEL", $"What the guest's CPUID shows: {string.Join(", ", CpuNames)}.");
 
     private readonly Option<string> _machine = Text(
-        "--machine", "pc", "The board; pc in this version.");
+        "--machine", "pc|lhype",
+        "The board: a PC, or the hypercall machine for lguest kernels. Without it, found from the kernel.");
+
+    private readonly Option<string> _lguestAbi = Text(
+        "--lguest-abi", "A..F",
+        "Dialect of an lguest kernel (D+pae: dialect D with PAE), instead of finding it from the guest; "
+        + "implies --machine lhype.");
 
     private readonly Option<string> _engine = Text(
         "--engine", "auto|translator", "What runs the guest's code.");
@@ -128,8 +134,8 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
-            _cpu, _machine, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot, _timeout,
-            _detach, _dryRun, _config, _stats, _quiet, _verbose,
+            _cpu, _machine, _lguestAbi, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot,
+            _timeout, _detach, _dryRun, _config, _stats, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
@@ -173,6 +179,7 @@ internal sealed class RunOptions
 
         List<string> append = [config.Append, .. parsed.GetValue(_append) ?? []];
         append.Add(OptionValues.KernelArguments(kernelArguments));
+        string? abi = Given(parsed, _lguestAbi);
         return config with
         {
             Append = string.Join(' ', append.Where(text => text.Length > 0)),
@@ -182,7 +189,10 @@ internal sealed class RunOptions
                 : config.MemoryBytes,
             Cpus = Given(parsed, _cpus) is { } cpus ? OptionValues.Cpus(cpus) : config.Cpus,
             Cpu = Given(parsed, _cpu) is { } cpu ? OneOf("--cpu", cpu, CpuNames) : config.Cpu,
-            Machine = Given(parsed, _machine) is { } board ? Board(board) : config.Machine,
+            Machine = Given(parsed, _machine) is { } board ? Board(board)
+                : abi is not null ? BoardKind.Lhype : config.Machine,
+            LguestAbi = abi is not null ? OptionValues.LguestAbi(abi).Generation : config.LguestAbi,
+            LguestPae = abi is not null ? OptionValues.LguestAbi(abi).Pae : config.LguestPae,
             Engine = Given(parsed, _engine) is { } engine ? Engine(engine) : config.Engine,
             Name = Given(parsed, _name) is { } name ? OptionValues.Name(name) : config.Name,
             AutoName = config.AutoName && Given(parsed, _name) is null,
@@ -350,7 +360,6 @@ internal sealed class RunOptions
             string wrong = !OptionValues.IsMemorySize(config.MemoryBytes) ? "memoryBytes"
                 : config.Cpus != 1 ? "cpus"
                 : !CpuNames.Contains(config.Cpu) ? "cpu"
-                : config.Machine == BoardKind.Lhype ? "machine"
                 : config.Engine == EngineKind.Kvm ? "engine"
                 : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
                 : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
@@ -368,9 +377,8 @@ internal sealed class RunOptions
     private static BoardKind Board(string text) => text switch
     {
         "pc" => BoardKind.Pc,
-        "lhype" =>
-            throw new UsageException("--machine lhype is not possible yet: this version has the board pc."),
-        _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc."),
+        "lhype" => BoardKind.Lhype,
+        _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc, lhype."),
     };
 
     private static EngineKind Engine(string text) => text switch

@@ -10,6 +10,7 @@ using Lhype.Cli;
 using Lhype.Host;
 using Lhype.Images;
 using Lhype.Machine;
+using Lhype.Machine.Paravirt.Lguest;
 using Xunit;
 
 namespace Lhype.Tests.Cli;
@@ -47,6 +48,19 @@ public sealed class CommandLineTests
         Assert.Equal(new DiskConfig { File = "/disk", ReadOnly = true, Id = "root" },
             Assert.Single(shortForm.Disks));
         Assert.Equal(1, shortForm.Verbosity);
+    }
+
+    [Theory]
+    [InlineData("E", LguestGeneration.E, false)]
+    [InlineData("a", LguestGeneration.A, false)]
+    [InlineData("D+pae", LguestGeneration.D, true)]
+    public void A_dialect_implies_the_paravirtual_machine(string text, LguestGeneration generation, bool pae)
+    {
+        MachineConfig config = Settle("run", "/v", "--lguest-abi", text);
+        Assert.Equal(BoardKind.Lhype, config.Machine);
+        Assert.Equal(generation, config.LguestAbi);
+        Assert.Equal(pae, config.LguestPae);
+        Assert.Equal(config.ToJson(), MachineConfig.FromJson(config.ToJson(), "x").ToJson());
     }
 
     [Fact]
@@ -173,7 +187,9 @@ public sealed class CommandLineTests
     [InlineData("needs a network card", "run", "--pcap", "/x")]
     [InlineData("which card", "run", "--pcap", "/x", "--net", "user", "--net", "hub=/y")]
     [InlineData("--cpu 'z80'", "run", "--cpu", "z80")]
-    [InlineData("not possible yet", "run", "--machine", "lhype")]
+    [InlineData("--machine 'vax'", "run", "--machine", "vax")]
+    [InlineData("--lguest-abi 'G'", "run", "--lguest-abi", "G")]
+    [InlineData("--lguest-abi 'E+pae'", "run", "--lguest-abi", "E+pae")]
     [InlineData("not possible yet", "run", "--engine", "kvm")]
     [InlineData("--engine", "run", "--engine", "tcg")]
     [InlineData("--name", "run", "--name", "../x")]
