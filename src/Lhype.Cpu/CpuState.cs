@@ -154,11 +154,27 @@ public unsafe struct CpuState
         internal const int BudgetStart = 0x358;
         internal const int InterruptWaiting = 0x35C;
         internal const int ScratchGpr = 0x360;
-        internal const int WindowBase = 0x3A0;
+        internal const int UserModeBits = 0x3A0;
+        internal const int SupervisorModeBits = 0x3A4;
         internal const int WindowActive = 0x3A8;
-        internal const int JumpMiss = 0x3B0;
+        internal const int WalkKind = 0x3AC;
+        internal const int GlobalBit = 0x3B0;
+        internal const int UserPolls = 0x3B4;
+        internal const int RamBase = 0x3B8;
+        internal const int RamLowSize = 0x3C0;
+        internal const int PageFlags = 0x3C8;
+        internal const int LocalLog = 0x3D0;
+        internal const int GlobalLog = 0x3D8;
+        internal const int TlbFlushes = 0x3E0;
+        internal const int TlbWalks = 0x3E8;
+        internal const int SystemThunks = 0x3F0;
+        internal const int WindowBase = 0x3F8;
         internal const int Xmm = 0x400;
+        internal const int LargeRegions = 0x500;
+        internal const int JumpMiss = 0x600;
+        internal const int JumpPages = 0x608;
         internal const int Bounce = 0xA00;
+        internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
         internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
@@ -168,9 +184,9 @@ public unsafe struct CpuState
     /// two.</summary>
     public const int TlbEntries = 2048;
     /// <summary>Entries of the code TLB; a power of two.</summary>
-    public const int CodeTlbEntries = 512;
+    public const int CodeTlbEntries = 2048;
     /// <summary>Tables of the jump cache, one for each mode in use.</summary>
-    public const int JumpTables = 8;
+    public const int JumpTables = 16;
     /// <summary>Entries of each table, found by the low bits of the linear address; a power of
     /// two.</summary>
     public const int JumpTableEntries = 8192;
@@ -285,12 +301,45 @@ public unsafe struct CpuState
     /// <summary>Non-zero while the bus asserts INTR: STI and POPF then leave the block soon.</summary>
     [FieldOffset(Offset.InterruptWaiting)] internal uint InterruptWaiting;
     [FieldOffset(Offset.ScratchGpr)] internal fixed ulong ScratchGpr[8];
+    /// <summary>Bits of <see cref="Cpu.ModeKey.Privilege"/> for code at CPL 3; emitted transitions between
+    /// rings put them into <see cref="ModeKey"/>.</summary>
+    [FieldOffset(Offset.UserModeBits)] internal uint UserModeBits;
+    /// <summary>The same for CPL 0.</summary>
+    [FieldOffset(Offset.SupervisorModeBits)] internal uint SupervisorModeBits;
+    /// <summary>Non-zero while user code runs in the window (see <c>UserWindow</c>): MOV to CR3 and INVLPG
+    /// must then go through C#.</summary>
+    [FieldOffset(Offset.WindowActive)] internal uint WindowActive;
+    /// <summary>Budgets of user instructions since the last flush (see <c>UserWindow</c>).</summary>
+    [FieldOffset(Offset.UserPolls)] internal int UserPolls;
+    /// <summary>How emitted code may walk the guest's page tables (see <see cref="Mmu.WalkKind"/>).</summary>
+    [FieldOffset(Offset.WalkKind)] internal Mmu.WalkKind WalkKind;
+    /// <summary>The G bit of paging entries if CR4.PGE is set, otherwise 0.</summary>
+    [FieldOffset(Offset.GlobalBit)] internal uint GlobalBit;
+    /// <summary>Host address of guest-physical address 0.</summary>
+    [FieldOffset(Offset.RamBase)] internal ulong RamBase;
+    /// <summary>RAM below the PCI hole, in bytes.</summary>
+    [FieldOffset(Offset.RamLowSize)] internal ulong RamLowSize;
+    /// <summary>Host address of one byte for each RAM page (see <see cref="Mmu.PageFlag"/>).</summary>
+    [FieldOffset(Offset.PageFlags)] internal ulong PageFlags;
+    /// <summary>Host address of the log of non-global TLB entries (see Mmu.TlbLog).</summary>
+    [FieldOffset(Offset.LocalLog)] internal ulong LocalLog;
+    /// <summary>Host address of the log of global TLB entries.</summary>
+    [FieldOffset(Offset.GlobalLog)] internal ulong GlobalLog;
+    /// <summary>TLB flushes, complete or non-global.</summary>
+    [FieldOffset(Offset.TlbFlushes)] internal ulong TlbFlushes;
+    /// <summary>TLB misses that emitted code handled.</summary>
+    [FieldOffset(Offset.TlbWalks)] internal ulong TlbWalks;
+    /// <summary>System instructions that emitted code executed.</summary>
+    [FieldOffset(Offset.SystemThunks)] internal ulong SystemThunks;
+    /// <summary>One bit for each 2 MiB of linear memory that holds pieces of large pages.</summary>
+    [FieldOffset(Offset.LargeRegions)] internal fixed ulong LargeRegions[2048 / 64];
     /// <summary>Host address of linear address 0 in the user window, 4 GiB aligned.</summary>
     [FieldOffset(Offset.WindowBase)] internal ulong WindowBase;
-    /// <summary>Non-zero while user code runs in the window (see <c>UserWindow</c>).</summary>
-    [FieldOffset(Offset.WindowActive)] internal uint WindowActive;
     /// <summary>What empty entries of the jump cache lead to.</summary>
     [FieldOffset(Offset.JumpMiss)] internal ulong JumpMiss;
+    /// <summary>Host address of one bit for each linear page that has had entries in the jump cache since
+    /// the last complete flush.</summary>
+    [FieldOffset(Offset.JumpPages)] internal ulong JumpPages;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
@@ -309,6 +358,11 @@ public unsafe struct CpuState
     /// <summary>Byte offset of one of the four data TLBs.</summary>
     internal static int DataTlbOffset(bool user, bool write) =>
         Offset.Tlb + (((user ? 2 : 0) + (write ? 1 : 0)) * TlbEntries * 16);
+
+    /// <summary>The index of the code TLB entry for the page of <paramref name="linear"/> in
+    /// <paramref name="mode"/>.</summary>
+    internal static int CodeSlot(ulong linear, uint mode) =>
+        (int)(((linear >> 12) ^ (mode & Lhype.Cpu.ModeKey.Slot)) & (CodeTlbEntries - 1));
 
     /// <summary>The code TLB.</summary>
     internal static CodeTlbEntry* CodeTlb(CpuState* state) =>

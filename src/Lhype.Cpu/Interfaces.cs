@@ -121,6 +121,10 @@ public struct EngineStatistics
     public ulong TranslationNs;
     /// <summary>Data TLB misses handled in C#.</summary>
     public ulong TlbMisses;
+    /// <summary>Data TLB misses handled by emitted code.</summary>
+    public ulong TlbWalks;
+    /// <summary>System instructions executed by emitted code.</summary>
+    public ulong SystemThunks;
     /// <summary>TLB flushes, complete or non-global.</summary>
     public ulong TlbFlushes;
     /// <summary>Blocks dropped because the guest wrote their bytes.</summary>

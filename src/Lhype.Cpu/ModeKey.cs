@@ -34,6 +34,13 @@ public static class ModeKey
     /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
     /// TLBs.</summary>
     public const uint Window = 1 << 10;
+    /// <summary>The bits that depend on the privilege level alone. Code that changes rings in emitted code
+    /// replaces them by CpuState.UserModeBits or SupervisorModeBits.</summary>
+    public const uint Privilege = User | TrapFlags | Window;
+    /// <summary>The bits in which modes that run the same page often differ (kernel entry code runs with
+    /// the program's FS and with its own): they select the slot of the code TLB together with the
+    /// page.</summary>
+    public const uint Slot = FsOpen | GsOpen | TrapX87;
     /// <summary>All bits in use.</summary>
     public const uint Mask = 0xFFF;
 }

@@ -52,6 +52,7 @@ internal static class RunReport
         Add(text, "blocks invalidated", Number(counters.BlocksInvalidated));
         Add(text, "cache flushes", Number(counters.CacheFlushes));
         Add(text, "TLB misses", Number(counters.TlbMisses));
+        Add(text, "TLB misses in emitted code", Number(counters.TlbWalks));
         Add(text, "TLB flushes", Number(counters.TlbFlushes));
         Add(text, "exits: trapped instruction", Number(counters.TrapExits));
         Add(text, "exits: jump linked", Number(counters.LinkExits));

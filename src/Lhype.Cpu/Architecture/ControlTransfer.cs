@@ -496,7 +496,13 @@ public sealed unsafe partial class Processor
             return Raise(Vector.SegmentNotPresent, SelectorError(selector));
         }
 
-        return TryMarkAccessed(ref code) && (IsWithinLimit(ref code, target, 1) || RaiseProtection());
+        if (!TryMarkAccessed(ref code))
+        {
+            return false;
+        }
+
+        KeepDescriptor(DescriptorKind.ReturnCode, selector, _state->Cpl, descriptor, ref code);
+        return IsWithinLimit(ref code, target, 1) || RaiseProtection();
     }
 
     /// <summary>IRETD at CPL 0 with VM set in the image: six more words follow EFLAGS (SDM vol. 3,

@@ -276,6 +276,7 @@ public sealed unsafe partial class Processor
             return false;
         }
 
+        KeepDescriptor(DescriptorKind.HandlerCode, selector, cpl, descriptor, ref code);
         if (!IsWithinLimit(ref code, target, 1))
         {
             return RaiseProtection(_externalEvent);

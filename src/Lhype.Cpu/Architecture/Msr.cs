@@ -196,10 +196,10 @@ public sealed unsafe partial class Processor
 
         if (((_state->Efer ^ value) & ControlBits.EferNoExecute) != 0)
         {
+            _state->Efer = value;
             _memory.FlushAll();
         }
 
-        _state->Efer = value;
         return true;
     }
 

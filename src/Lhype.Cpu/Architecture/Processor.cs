@@ -118,22 +118,21 @@ public sealed unsafe partial class Processor
             _native.Fninit();
         }
 
+        _state->UserModeBits = ModeKey.User | ModeKey.TrapFlags;
+        _state->SupervisorModeBits = 0;
+        DropDescriptors();
         _memory.FlushAll();
     }
 
     /// <summary>Computes the translation mode from the state (see <see cref="ModeKey"/>).</summary>
     public uint ComputeModeKey()
     {
-        uint key = 0;
-        if (_state->Cpl == 3)
+        uint key = _state->Cpl switch
         {
-            key |= ModeKey.User;
-        }
-
-        if (_state->Cpl != 0)
-        {
-            key |= ModeKey.TrapFlags;
-        }
+            0 => _state->SupervisorModeBits,
+            3 => _state->UserModeBits & ~ModeKey.Window,
+            _ => ModeKey.TrapFlags,
+        };
 
         ref SegmentCache code = ref _state->Segment(SegmentRegister.Cs);
         if ((code.Attributes & SegmentCache.BigBit) != 0)
@@ -173,9 +172,9 @@ public sealed unsafe partial class Processor
         }
 
         const uint windowed = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
-        if (_state->WindowActive != 0 && (key & windowed) == windowed)
+        if ((key & windowed) == windowed)
         {
-            key |= ModeKey.Window;
+            key |= _state->UserModeBits & ModeKey.Window;
         }
 
         return key;
@@ -185,7 +184,9 @@ public sealed unsafe partial class Processor
     private bool IsOpenData(SegmentRegister register, bool flat)
     {
         ref SegmentCache segment = ref _state->Segment(register);
-        return (segment.Attributes & (SegmentCache.UnusableBit | 0xE)) == 2 && segment.Limit == uint.MaxValue
-            && (!flat || segment.Base == 0);
+        return IsOpen(ref segment) && (!flat || segment.Base == 0);
     }
+
+    private static bool IsOpen(ref SegmentCache segment) =>
+        (segment.Attributes & (SegmentCache.UnusableBit | 0xE)) == 2 && segment.Limit == uint.MaxValue;
 }

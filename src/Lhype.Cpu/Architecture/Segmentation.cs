@@ -196,7 +196,13 @@ public sealed unsafe partial class Processor
             return Raise(Vector.SegmentNotPresent, SelectorError(selector));
         }
 
-        return TryMarkAccessed(ref segment);
+        if (!TryMarkAccessed(ref segment))
+        {
+            return false;
+        }
+
+        KeepDescriptor(DescriptorKind.Data, selector, _state->Cpl, descriptor, ref segment);
+        return true;
     }
 
     /// <summary>Data, or code that may be read.</summary>
@@ -240,7 +246,13 @@ public sealed unsafe partial class Processor
             return Raise(Vector.StackFault, SelectorError(selector));
         }
 
-        return TryMarkAccessed(ref segment);
+        if (!TryMarkAccessed(ref segment))
+        {
+            return false;
+        }
+
+        KeepDescriptor(DescriptorKind.Stack, selector, cpl, descriptor, ref segment);
+        return true;
     }
 
     /// <summary>Prepares a load of a register other than CS for the current mode.</summary>

@@ -199,6 +199,7 @@ public sealed unsafe partial class Processor
         {
             _state->GdtLimit = limit;
             _state->GdtBase = tableBase;
+            DropDescriptors();
         }
         else
         {

@@ -22,18 +22,18 @@ internal interface ICodeWatcher
 public sealed unsafe partial class LinearMemory : IDisposable
 {
     private const ulong PageMask = ~4095UL;
+    /// <summary>One bit for each linear page.</summary>
+    private const int JumpPagesBytes = 1 << 17;
 
     private readonly CpuState* _state;
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
     private readonly TlbLog _globalLog = new();
     private readonly TlbLog _localLog = new();
-    private readonly ulong[] _largeRegions = new ulong[2048 / 64];
-    /// <summary>One bit for each linear page that has had entries in the jump cache since FlushAll.</summary>
-    private readonly ulong[] _jumpPages = new ulong[1 << 14];
     private readonly ulong _pages;
+    private readonly ulong* _jumpPages = (ulong*)NativeMemory.AllocZeroed(JumpPagesBytes);
     private int _jumpTables;
-    private byte* _codePages;
+    private byte* _pageFlags;
 
     internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false)
     {
@@ -41,7 +41,18 @@ public sealed unsafe partial class LinearMemory : IDisposable
         _ram = ram;
         _bus = bus;
         _pages = (ram.HighSize != 0 ? GuestRam.HighStart + ram.HighSize : ram.LowSize) >> 12;
-        _codePages = (byte*)NativeMemory.AllocZeroed((nuint)_pages);
+        _pageFlags = (byte*)NativeMemory.AllocZeroed((nuint)_pages);
+        for (ulong gpa = GuestRam.VideoStart; gpa < GuestRam.VideoEnd && gpa >> 12 < _pages; gpa += 4096)
+        {
+            _pageFlags[gpa >> 12] = PageFlag.Device;
+        }
+
+        state->RamBase = (ulong)ram.Base;
+        state->RamLowSize = ram.LowSize;
+        state->PageFlags = (ulong)_pageFlags;
+        state->LocalLog = _localLog.Address;
+        state->GlobalLog = _globalLog.Address;
+        _state->JumpPages = (ulong)_jumpPages;
         Window = new UserWindow(state, ram, this, alwaysWindow);
         ClearTables();
     }
@@ -59,7 +70,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     internal ulong Misses { get; private set; }
 
     /// <summary>Flushes, complete or non-global.</summary>
-    internal ulong Flushes { get; private set; }
+    internal ulong Flushes => _state->TlbFlushes;
 
     /// <summary>Reads <paramref name="size"/> (1, 2, 4, 8) bytes, little endian, with the privilege of CPL 3
     /// if <paramref name="user"/>. False: #PF recorded, nothing read.</summary>
@@ -149,7 +160,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
             return false;
         }
 
-        isRam = _ram.IsRamPage(gpa) && !(write && _codePages[gpa >> 12] != 0);
+        isRam = _ram.IsRamPage(gpa) && !(write && _pageFlags[gpa >> 12] != 0);
         host = _ram.Base + gpa;
         bytes = 4096 - (int)(linear & 4095);
         return isRam;
@@ -160,18 +171,18 @@ public sealed unsafe partial class LinearMemory : IDisposable
         PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Execute, user, out translation);
 
     /// <summary>True if the page of <paramref name="gpa"/> holds translated code.</summary>
-    internal bool HoldsCode(ulong gpa) => gpa >> 12 < _pages && _codePages[gpa >> 12] != 0;
+    internal bool HoldsCode(ulong gpa) => gpa >> 12 < _pages && (_pageFlags[gpa >> 12] & PageFlag.Code) != 0;
 
     /// <summary>Marks a RAM page as holding translated code, and takes its write entries out of the
     /// TLBs.</summary>
     internal void MarkCode(ulong pageGpa)
     {
-        if (_codePages[pageGpa >> 12] != 0)
+        if ((_pageFlags[pageGpa >> 12] & PageFlag.Code) != 0)
         {
             return;
         }
 
-        _codePages[pageGpa >> 12] = 1;
+        _pageFlags[pageGpa >> 12] |= PageFlag.Code;
         ulong host = (ulong)_ram.Base + pageGpa;
         DropWriteEntries(CpuState.DataTlb(_state, user: false, write: true), host);
         DropWriteEntries(CpuState.DataTlb(_state, user: true, write: true), host);
@@ -179,7 +190,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     }
 
     /// <summary>The page holds no translated code any more.</summary>
-    internal void UnmarkCode(ulong pageGpa) => _codePages[pageGpa >> 12] = 0;
+    internal void UnmarkCode(ulong pageGpa) => _pageFlags[pageGpa >> 12] &= unchecked((byte)~PageFlag.Code);
 
     /// <summary>Writes guest-physical memory inside one page. True if that dropped translated code.</summary>
     internal bool WritePhysical(ulong gpa, byte* source, int size)
@@ -190,7 +201,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
             return false;
         }
 
-        bool dropped = _codePages[gpa >> 12] != 0 && Watcher!.CodeWritten(gpa, size);
+        bool dropped = _pageFlags[gpa >> 12] != 0 && Watcher!.CodeWritten(gpa, size);
         Copy(source, _ram.Base + gpa, size);
         return dropped;
     }
@@ -221,8 +232,11 @@ public sealed unsafe partial class LinearMemory : IDisposable
     public void Dispose()
     {
         Window.Dispose();
-        NativeMemory.Free(_codePages);
-        _codePages = null;
+        NativeMemory.Free(_jumpPages);
+        NativeMemory.Free(_pageFlags);
+        _pageFlags = null;
+        _localLog.Dispose();
+        _globalLog.Dispose();
     }
 
     /// <summary>Finds the guest-physical address of a data access, filling the TLB on the way.</summary>

@@ -50,7 +50,8 @@ public static unsafe class PageWalk
     private const uint Accessed = 1 << 5;
     private const uint Dirty = 1 << 6;
     private const uint PageSize = 1 << 7;
-    private const uint GlobalPage = 1 << 8;
+    /// <summary>G: kept by a CR3 load under CR4.PGE.</summary>
+    internal const uint GlobalPage = 1 << 8;
     private const ulong NoExecute = 1UL << 63;
 
     private const uint ErrorPresent = 1 << 0;

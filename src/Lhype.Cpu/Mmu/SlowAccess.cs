@@ -60,7 +60,7 @@ public sealed unsafe partial class LinearMemory
         }
 
         int first = FirstPart(linear, size);
-        if (first == size && _ram.IsRamPage(gpa) && !(write && _codePages[gpa >> 12] != 0))
+        if (first == size && _ram.IsRamPage(gpa) && !(write && _pageFlags[gpa >> 12] != 0))
         {
             _state->BounceActive = 0;
             return _ram.Base + gpa;

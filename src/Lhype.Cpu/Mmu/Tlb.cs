@@ -4,22 +4,62 @@
 
 using System;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Lhype.Host;
 
 namespace Lhype.Cpu.Mmu;
 
-/// <summary>Byte offsets (in CpuState) of TLB entries filled since the last flush.</summary>
-internal sealed class TlbLog
+/// <summary>How emitted code may walk the guest's page tables.</summary>
+internal enum WalkKind : uint
 {
-    private readonly int[] _offsets = new int[8192];
+    /// <summary>Not at all: paging is off, or one of the rarer rights (WP clear, SMEP, SMAP) is in
+    /// force.</summary>
+    None,
+    /// <summary>4-byte entries; bit 7 of a page-directory entry means nothing.</summary>
+    Legacy,
+    /// <summary>4-byte entries with 4 MiB pages.</summary>
+    LegacyLarge,
+    /// <summary>8-byte entries.</summary>
+    Pae,
+}
 
-    internal int Count { get; set; }
+/// <summary>What LinearMemory knows of a page of guest-physical memory, one byte each.</summary>
+internal static class PageFlag
+{
+    /// <summary>Holds translated code: no write entry may exist.</summary>
+    internal const byte Code = 1;
+    /// <summary>Not RAM, though below its end (the video hole).</summary>
+    internal const byte Device = 2;
+}
 
-    internal bool Full => Count == _offsets.Length;
+/// <summary>Byte offsets (in CpuState) of TLB entries filled since the last flush, in native memory because
+/// emitted code adds to it and undoes it: the count, then the offsets, 4 bytes each.</summary>
+internal sealed unsafe class TlbLog : IDisposable
+{
+    /// <summary>Offsets a log holds.</summary>
+    internal const int Capacity = 8192;
 
-    internal ReadOnlySpan<int> Entries => _offsets.AsSpan(0, Count);
+    private int* _log = (int*)NativeMemory.AllocZeroed((Capacity + 1) * sizeof(int));
 
-    internal void Add(int offset) => _offsets[Count++] = offset;
+    internal ulong Address => (ulong)_log;
+
+    internal int Count
+    {
+        get => *_log;
+        set => *_log = value;
+    }
+
+    internal bool Full => Count == Capacity;
+
+    internal ReadOnlySpan<int> Entries => new(_log + 1, Count);
+
+    internal void Add(int offset) => _log[1 + Count++] = offset;
+
+    public void Dispose()
+    {
+        NativeMemory.Free(_log);
+        _log = null;
+    }
 }
 
 public sealed unsafe partial class LinearMemory
@@ -30,8 +70,7 @@ public sealed unsafe partial class LinearMemory
     {
         FlushNonGlobal();
         Undo(_globalLog);
-        Array.Clear(_largeRegions);
-        Array.Clear(_jumpPages);
+        new Span<byte>(_jumpPages, JumpPagesBytes).Clear();
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
@@ -39,14 +78,14 @@ public sealed unsafe partial class LinearMemory
     internal void NoteLarge(ulong linear)
     {
         ulong region = (linear >> 21) & 2047;
-        _largeRegions[region >> 6] |= 1UL << (int)(region & 63);
+        _state->LargeRegions[region >> 6] |= 1UL << (int)(region & 63);
         LargePageMet?.Invoke(linear);
     }
 
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
     public void FlushNonGlobal()
     {
-        Flushes++;
+        _state->TlbFlushes++;
         Window.Flush();
         Undo(_localLog);
     }
@@ -57,7 +96,7 @@ public sealed unsafe partial class LinearMemory
     {
         linear = Wrap(linear);
         ulong region = (linear >> 21) & 2047;
-        if ((_largeRegions[region >> 6] >> (int)(region & 63) & 1) != 0)
+        if ((_state->LargeRegions[region >> 6] >> (int)(region & 63) & 1) != 0)
         {
             FlushAll();
             return;
@@ -75,14 +114,17 @@ public sealed unsafe partial class LinearMemory
             }
         }
 
-        CodeTlbEntry* code = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
-        if ((code->Tag & PageMask) == page)
+        for (uint mode = 0; mode <= ModeKey.Slot; mode += ModeKey.Slot & (~ModeKey.Slot + 1))
         {
-            code->Tag = ulong.MaxValue;
-            code->Stamp = 0;
+            CodeTlbEntry* code = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linear, mode);
+            if ((code->Tag & PageMask) == page)
+            {
+                code->Tag = ulong.MaxValue;
+                code->Stamp = 0;
+            }
         }
 
-        if ((_jumpPages[linear >> 18 & 0x3FFF] >> (int)(linear >> 12 & 63) & 1) != 0)
+        if ((_jumpPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
         {
             DropJumps((uint)linear >> 12);
         }
@@ -91,7 +133,7 @@ public sealed unsafe partial class LinearMemory
     /// <summary>Enters a code page into the code TLB.</summary>
     internal void FillCode(ulong linearPage, uint modeKey, bool global, bool large, ulong table, uint stamp)
     {
-        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + ((linearPage >> 12) & (CpuState.CodeTlbEntries - 1));
+        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linearPage, modeKey);
         Log(global, large, linearPage, (int)((byte*)entry - (byte*)_state));
         entry->Tag = linearPage | modeKey;
         entry->Table = table;
@@ -107,6 +149,14 @@ public sealed unsafe partial class LinearMemory
         ClearJumps(index);
     }
 
+    /// <summary>No table of the jump cache is in use any more.</summary>
+    internal void CloseJumpTables()
+    {
+        Undo(_localLog);
+        Undo(_globalLog);
+        _jumpTables = 0;
+    }
+
     /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
     /// <paramref name="linear"/>, whose page is in the code TLB, to host address
     /// <paramref name="host"/>.</summary>
@@ -117,7 +167,7 @@ public sealed unsafe partial class LinearMemory
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;
         entry->NegatedLinear = 0 - (uint)linear;
-        _jumpPages[linear >> 18 & 0x3FFF] |= 1UL << (int)(linear >> 12 & 63);
+        _jumpPages[(linear >> 18) & 0x3FFF] |= 1UL << (int)((linear >> 12) & 63);
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
@@ -183,7 +233,7 @@ public sealed unsafe partial class LinearMemory
         }
 
         Install(linear & PageMask, translation, write: false, user);
-        if (translation.WriteReady && _codePages[gpa >> 12] == 0)
+        if (translation.WriteReady && _pageFlags[gpa >> 12] == 0)
         {
             Install(linear & PageMask, translation, write: true, user);
         }

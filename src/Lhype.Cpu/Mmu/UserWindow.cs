@@ -36,8 +36,8 @@ internal sealed unsafe class UserWindow : IDisposable
     private const int MaxRuns = 16384;
     /// <summary>Most neighbours mapped with the page that faulted, if they are contiguous in RAM.</summary>
     private const int MaxRunPages = 64;
-    /// <summary>Polls of user time (16 Ki instructions each) before a space is promoted.</summary>
-    private const int FirstThreshold = 768;
+    /// <summary>Polls of user time (48 Ki instructions each) before a space is promoted.</summary>
+    private const int FirstThreshold = 256;
     private const int LongestThreshold = 1 << 20;
     /// <summary>What a mapping costs to make and to drop, in polls of user time.</summary>
     private const int PollsPerRun = 2;
@@ -62,7 +62,6 @@ internal sealed unsafe class UserWindow : IDisposable
     private int _runCount;
     private int _unmaps;
     private int _unmappable;
-    private int _userPolls;
     private int _threshold = FirstThreshold;
 
     /// <summary>With <paramref name="always"/> (tests) every user address space is promoted at
@@ -85,8 +84,8 @@ internal sealed unsafe class UserWindow : IDisposable
     /// the window was opened, so that the mode key must be computed again.</summary>
     internal bool CountUserTime()
     {
-        _userPolls++;
-        if (_state->WindowActive != 0 || (_userPolls < _threshold && !_always))
+        _state->UserPolls++;
+        if (_state->WindowActive != 0 || (_state->UserPolls < _threshold && !_always))
         {
             return false;
         }
@@ -167,13 +166,13 @@ internal sealed unsafe class UserWindow : IDisposable
         if (_state->WindowActive != 0)
         {
             int cost = _runCount * PollsPerRun;
-            _threshold = _userPolls - _threshold > 4 * cost
+            _threshold = _state->UserPolls - _threshold > 4 * cost
                 ? Math.Max(_threshold / 2, FirstThreshold)
                 : Math.Min(_threshold * 2, LongestThreshold);
             Close();
         }
 
-        _userPolls = 0;
+        _state->UserPolls = 0;
     }
 
     /// <summary>The guest invalidated one page.</summary>
@@ -212,14 +211,19 @@ internal sealed unsafe class UserWindow : IDisposable
         _host.LoadGs();
         _state->WindowBase = _host.Base;
         _state->WindowActive = 1;
+        _state->UserModeBits |= ModeKey.Window;
         _unmappable = 0;
     }
 
     private void Close()
     {
         Empty();
-        _state->WindowActive = 0;
-        _userPolls = 0;
+        _state->UserPolls = 0;
+        if (!_always)
+        {
+            _state->WindowActive = 0;
+            _state->UserModeBits &= ~ModeKey.Window;
+        }
     }
 
     private WindowFault Odd()

@@ -28,12 +28,15 @@ internal sealed unsafe class CodePage
     internal int* Table { get; }
     /// <summary>Stamps of the linear pages this has been mapped at (see CodeTlbEntry.Stamp).</summary>
     internal Dictionary<ulong, uint> Stamps { get; } = [];
+    /// <summary>The linear page seen last and its stamp (0: none yet).</summary>
+    internal ulong LastLinear { get; set; }
+    internal uint LastStamp { get; set; }
 }
 
 /// <summary>What is known of one block. Offsets are into code memory. A block has three entries, one behind
 /// the other: for indirect jumps, which checks that the jump means this block (see <see cref="JumpCache"/>);
-/// for jumps that may close a loop, which looks at the budget; and for forward jumps inside the page, of which
-/// no loop can be made.</summary>
+/// for jumps that may close a loop, which looks at the budget; and for forward jumps inside the page, of
+/// which no loop can be made.</summary>
 internal struct Block
 {
     internal CodePage Page;
@@ -105,6 +108,9 @@ internal sealed unsafe class BlockCache : ICodeWatcher
 
     private readonly LinearMemory _memory;
     private readonly Emitter _emitter;
+    /// <summary>The pages found last, by the low bits of page number and mode, in front of
+    /// <see cref="_pages"/>.</summary>
+    private readonly CodePage?[] _recent = new CodePage?[1024];
     private readonly Dictionary<ulong, CodePage> _pages = [];
     private readonly Dictionary<ulong, PageBlocks> _byGpa = [];
     private Block[] _blocks = new Block[16384];
@@ -142,6 +148,12 @@ internal sealed unsafe class BlockCache : ICodeWatcher
 
     internal CodePage PageFor(ulong gpa, uint modeKey)
     {
+        ref CodePage? recent = ref _recent[(int)((gpa >> 12) ^ modeKey) & 1023];
+        if (recent != null && recent.Gpa == gpa && recent.ModeKey == modeKey)
+        {
+            return recent;
+        }
+
         ulong key = gpa | modeKey;
         if (!_pages.TryGetValue(key, out CodePage? page))
         {
@@ -149,12 +161,18 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             _pages.Add(key, page);
         }
 
+        recent = page;
         return page;
     }
 
     /// <summary>The number that stands for "this code page seen at this linear page in its mode".</summary>
     internal uint StampFor(CodePage page, ulong linearPage)
     {
+        if (page.LastLinear == linearPage && page.LastStamp != 0)
+        {
+            return page.LastStamp;
+        }
+
         if (!page.Stamps.TryGetValue(linearPage, out uint stamp))
         {
             if (page.Stamps.Count == MaxStamps)
@@ -165,6 +183,9 @@ internal sealed unsafe class BlockCache : ICodeWatcher
             stamp = _nextStamp++;
             page.Stamps.Add(linearPage, stamp);
         }
+
+        page.LastLinear = linearPage;
+        page.LastStamp = stamp;
 
         return stamp;
     }
@@ -400,6 +421,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _pages.Clear();
+        Array.Clear(_recent);
         _nextStamp = 1;
         Array.Clear(_blocks, 0, BlockCount);
         BlockCount = 0;

@@ -11,7 +11,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// the fetch faults, and the fault is recorded.</summary>
     private byte* Find(ulong linear, uint mode)
     {
-        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        CodeTlbEntry* entry = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linear, mode);
         int offset = entry->Tag == ((linear & ~4095UL) | mode) ? ((int*)entry->Table)[linear & 4095] : 0;
         if (offset == 0)
         {
@@ -79,7 +79,7 @@ internal sealed unsafe partial class TranslatorVcpu
     /// fault.</summary>
     private int FindSlowly(ulong linear, uint mode)
     {
-        if (!_translator.HasRoom || !_cache.HasRoom)
+        if (!_translator.HasRoom || !_cache.HasRoom || _jumps.Exhausted)
         {
             FlushTranslations();
         }
@@ -164,7 +164,7 @@ internal sealed unsafe partial class TranslatorVcpu
         else
         {
             ulong toLinear = _state->CodePageBase;
-            uint stamp = CpuState.CodeTlb(_state)[(toLinear >> 12) & (CpuState.CodeTlbEntries - 1)].Stamp;
+            uint stamp = CpuState.CodeTlb(_state)[CpuState.CodeSlot(toLinear, mode)].Stamp;
             int guard =
                 _translator.EmitPageGuard(mode, fromLinear, toLinear, link.TargetOffset, stamp, target,
                 _cache.BlockAt(block).FlagsLiveIn);
@@ -202,6 +202,7 @@ internal sealed unsafe partial class TranslatorVcpu
         _statistics.CacheFlushes++;
         _generation++;
         _cache.Clear();
+        _jumps.Clear();
         _translator.Clear();
     }
 }

@@ -11,11 +11,11 @@ namespace Lhype.Cpu.Translator;
 /// <summary>Condition codes as in Jcc opcodes.</summary>
 internal static class Condition
 {
-    internal const int Equal = 4, NotEqual = 5, Above = 7, Sign = 8;
+    internal const int Below = 2, NotBelow = 3, Equal = 4, NotEqual = 5, Above = 7, Sign = 8;
 }
 
 /// <summary>An x86-64 code writer. Offsets count from the start of code memory.</summary>
-internal sealed unsafe class Emitter
+internal sealed unsafe partial class Emitter
 {
     private readonly CodeMemory _memory;
     private byte* _cursor;
@@ -114,15 +114,14 @@ internal sealed unsafe class Emitter
         Memory(reg, baseRegister, displacement);
     }
 
-    /// <summary>One-byte opcode with a register and a [base + index + disp32] operand (index scale
-    /// 1).</summary>
+    /// <summary>One-byte opcode with a register and a [base + index * 2^scale + disp32] operand.</summary>
     internal void OpIndexed(int opcode, int reg, int baseRegister, int index, int displacement,
-        bool wide = false)
+        bool wide = false, int scale = 0)
     {
         Rex(wide, reg, index, baseRegister, force: false);
         Byte(opcode);
         Byte(0x84 | ((reg & 7) << 3));
-        Byte(((index & 7) << 3) | (baseRegister & 7));
+        Byte((scale << 6) | ((index & 7) << 3) | (baseRegister & 7));
         Int32(displacement);
     }
 

@@ -42,6 +42,11 @@ internal sealed class InstructionClasses
             return true;
         }
 
+        if (IsEmittedSystem(instruction, mode))
+        {
+            return !GoesOnInBlock(instruction);
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
@@ -73,6 +78,11 @@ internal sealed class InstructionClasses
             || ((features & Sse) != 0 && (mode & ModeKey.TrapSse) != 0))
         {
             return InstructionKind.Trap;
+        }
+
+        if (IsEmittedSystem(instruction, mode))
+        {
+            return InstructionKind.Special;
         }
 
         bool plain = (mode & (ModeKey.Flat | ModeKey.Code32)) == (ModeKey.Flat | ModeKey.Code32);
@@ -132,6 +142,62 @@ internal sealed class InstructionClasses
                 return IsTrapped(instruction) ? InstructionKind.Trap : InstructionKind.Copy;
         }
     }
+
+    /// <summary>System instructions that a thunk or a few emitted instructions do (see LoweringSystem): in
+    /// flat 32-bit code only, those that need privilege at CPL 0 only, and never one at a time under
+    /// TF.</summary>
+    internal static bool IsEmittedSystem(in Instruction instruction, uint mode)
+    {
+        const uint plain = ModeKey.Flat | ModeKey.Code32;
+        if ((mode & (plain | ModeKey.SingleStep)) != plain)
+        {
+            return false;
+        }
+
+        bool ring0 = (mode & ModeKey.TrapFlags) == 0;
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Rdtsc or Mnemonic.Sysenter or Mnemonic.Int:
+                return true;
+            case Mnemonic.Popfd or Mnemonic.Iretd or Mnemonic.Invlpg or Mnemonic.Clts:
+                return ring0;
+            case Mnemonic.Sysexit:
+                return ring0 && instruction.Code == Code.Sysexitd;
+            case Mnemonic.Pop:
+                return instruction.Op0Kind == OpKind.Register && IsThreadOrData(instruction.Op0Register)
+                    && IsStack32(instruction) && (mode & ModeKey.Window) == 0;
+            case Mnemonic.Mov:
+                break;
+            default:
+                return false;
+        }
+
+        Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register : Register.None;
+        Register source = instruction.Op1Kind == OpKind.Register ? instruction.Op1Register : Register.None;
+        return (IsThreadOrData(target) && (source != Register.None || (mode & ModeKey.Window) == 0))
+            || (ring0 && (target is Register.CR0 or Register.CR3
+                || source is Register.CR0 or Register.CR2 or Register.CR3));
+    }
+
+    /// <summary>The emitted system instructions behind which the block continues.</summary>
+    private static bool GoesOnInBlock(in Instruction instruction) => instruction.Mnemonic switch
+    {
+        Mnemonic.Rdtsc or Mnemonic.Popfd => true,
+        Mnemonic.Pop => instruction.Op0Register is Register.DS or Register.ES,
+        Mnemonic.Mov => instruction.Op0Register is Register.DS or Register.ES
+            || instruction.Op1Register.IsCR(),
+        _ => false,
+    };
+
+    private static bool IsThreadOrData(Register register) =>
+        register is Register.DS or Register.ES or Register.FS or Register.GS;
+
+    /// <summary>Trapped instructions that change nothing the translation mode depends on.</summary>
+    internal static bool KeepsMode(in Instruction instruction) => instruction.IsStringInstruction
+        || instruction.Mnemonic is Mnemonic.In or Mnemonic.Out or Mnemonic.Rdtsc or Mnemonic.Cpuid
+            or Mnemonic.Rdmsr or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
+            or Mnemonic.Invlpg or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
+            or Mnemonic.Cli;
 
     private static InstructionKind KindOfMove(in Instruction instruction)
     {

@@ -25,6 +25,18 @@ internal sealed unsafe class JumpCache
         _memory = memory;
     }
 
+    /// <summary>A mode found no table: time to forget all translations and the modes that nobody uses any
+    /// more.</summary>
+    internal bool Exhausted { get; private set; }
+
+    /// <summary>Gives all tables back; no translation may be left that uses one.</summary>
+    internal void Clear()
+    {
+        _count = 0;
+        Exhausted = false;
+        _memory.CloseJumpTables();
+    }
+
     /// <summary>Offset in CpuState of the table for <paramref name="mode"/>, or -1 if indirect jumps of this
     /// mode go to C#: single steps, modes with a limit to check, and modes that come when all tables are
     /// taken.</summary>
@@ -46,6 +58,7 @@ internal sealed unsafe class JumpCache
 
         if (_count == _modes.Length)
         {
+            Exhausted = true;
             return -1;
         }
 

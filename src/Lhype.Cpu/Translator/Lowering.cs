@@ -36,6 +36,11 @@ internal sealed unsafe partial class Translator
             return false;
         }
 
+        if (InstructionClasses.IsEmittedSystem(instruction, _mode))
+        {
+            return LowerSystem(instruction);
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Jmp:
@@ -193,6 +198,7 @@ internal sealed unsafe partial class Translator
             Instruction = instruction,
             GuestOffset = _offsets[_current],
             Charged = _segmentEnd[_current] - _current - 1,
+            ChangesMode = !InstructionClasses.KeepsMode(instruction),
         };
         return _trapCount++;
     }

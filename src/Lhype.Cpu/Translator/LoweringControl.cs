@@ -48,7 +48,7 @@ internal sealed unsafe partial class Translator
     {
         FreeFlags();
         _emit.Lea(Host.Scratch, Host.CodePage, 4096);
-        EmitCodeTlbSlot(Host.Address, Host.Scratch);
+        EmitCodeTlbSlot(Host.Address, Host.Scratch, _mode);
         _emit.Arithmetic(1, Host.Scratch, (int)_mode);
         _emit.OpIndexed(0x3B, Host.Scratch, Host.State, Host.Address, Offset.CodeTlb, wide: true);
         AddCrossPageStub(offset);
@@ -66,13 +66,17 @@ internal sealed unsafe partial class Translator
     };
 
     /// <summary>slot = byte offset of the code TLB entry for the linear address in
-    /// <paramref name="linear"/>.</summary>
-    private void EmitCodeTlbSlot(int slot, int linear)
+    /// <paramref name="linear"/> and the mode (see CpuState.CodeSlot).</summary>
+    private void EmitCodeTlbSlot(int slot, int linear, uint mode)
     {
         _emit.Move(slot, linear);
         _emit.OpRegister(0xC1, 5, slot);
         _emit.Byte(7);
         _emit.Arithmetic(4, slot, (CpuState.CodeTlbEntries - 1) << 5);
+        if ((mode & ModeKey.Slot) != 0)
+        {
+            _emit.Arithmetic(Alu.Xor, slot, (int)(mode & ModeKey.Slot) << 5);
+        }
     }
 
     private int TargetOffset(in Instruction instruction) =>
@@ -272,7 +276,7 @@ internal sealed unsafe partial class Translator
         bool flagsLive)
     {
         int start = _emit.Offset;
-        int slot = (int)((toLinear >> 12) & (CpuState.CodeTlbEntries - 1)) * 32;
+        int slot = CpuState.CodeSlot(toLinear, mode) * 32;
         if (flagsLive)
         {
             _emit.ParkFlags();

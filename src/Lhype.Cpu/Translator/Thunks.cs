@@ -2,6 +2,7 @@
 // and the NativeRoutines C# calls. Emitted once, at the start of code memory, before any block. Offset 0 is
 // the indirect-jump miss, so that a zero in an entry-point table leads there by itself.
 
+using Lhype.Cpu.Architecture;
 using Lhype.Host;
 using Offset = Lhype.Cpu.CpuState.Offset;
 
@@ -29,11 +30,12 @@ internal enum ExitReason : uint
 }
 
 /// <summary>Offsets of the shared routines.</summary>
-internal sealed unsafe class Thunks
+internal sealed unsafe partial class Thunks
 {
     private readonly Emitter _emitter;
 
-    internal Thunks(Emitter emitter, CodeMemory memory, NativeRoutines native, nint prepare, nint commit)
+    internal Thunks(Emitter emitter, CodeMemory memory, NativeRoutines native, CpuModel model, nint prepare,
+        nint commit)
     {
         _emitter = emitter;
         emitter.Offset = 0;
@@ -54,6 +56,7 @@ internal sealed unsafe class Thunks
         Prepare = EmitPrepare(prepare, leave);
         Commit = EmitCommit(commit, leave);
         Enter = EmitEnter();
+        EmitSystemThunks(model);
         EmitNativeRoutines(memory, native);
         Align();
         End = emitter.Offset;
@@ -166,100 +169,6 @@ internal sealed unsafe class Thunks
         _emitter.Load(Host.Flags, Host.State, Offset.Temp0, wide: true);
         _emitter.OpMemory(0xFF, 4, Host.State, Offset.Temp1);
         return start;
-    }
-
-    private int EmitPrepare(nint function, int leave)
-    {
-        Align();
-        int start = _emitter.Offset;
-        EmitScratch(store: true, PreparedRegisters);
-        _emitter.Store(Host.Scratch, Host.State, Offset.Temp1, wide: true);
-        EmitManagedCall(function, alignStack: true, loadArguments: true);
-        _emitter.Move(Host.Address, Host.Rax, wide: true);
-        EmitLoadVectors();
-        EmitScratch(store: false, PreparedRegisters);
-        _emitter.OpRegister(0x85, Host.Address, Host.Address, wide: true);
-        int toFault = _emitter.JumpForward(Condition.Equal);
-        _emitter.CompareMemory(Host.State, Offset.BounceActive, 0);
-        _emitter.Byte(0xC3);
-
-        _emitter.PatchHere(toFault);
-        _emitter.Bytes(0x41, 0x59);
-        _emitter.Store(Host.Scratch, Host.State, Offset.ExitHostPc, wide: true);
-        _emitter.OpMemory(0xF7, 0, Host.State, Offset.Temp1);
-        _emitter.Int32(unchecked((int)Mmu.AccessInfo.FlagsParked));
-        int toExit = _emitter.JumpForward(Condition.Equal);
-        _emitter.UnparkFlags();
-        _emitter.PatchHere(toExit);
-        _emitter.Patch(EmitReason(ExitReason.MemoryFault), leave);
-        return start;
-    }
-
-    private int EmitCommit(nint function, int leave)
-    {
-        Align();
-        int start = _emitter.Offset;
-        _emitter.Byte(0x9C);
-        EmitScratch(store: true, CommitRegisters);
-        EmitManagedCall(function, alignStack: false, loadArguments: false);
-        _emitter.Store(Host.Rax, Host.State, Offset.Temp1);
-        EmitLoadVectors();
-        EmitScratch(store: false, CommitRegisters);
-        _emitter.CompareMemory(Host.State, Offset.Temp1, 0);
-        int toDropped = _emitter.JumpForward(Condition.NotEqual);
-        _emitter.Byte(0x9D);
-        _emitter.Byte(0xC3);
-
-        _emitter.PatchHere(toDropped);
-        _emitter.Byte(0x9D);
-        _emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
-        _emitter.Bytes(0x41, 0x5A);
-        _emitter.Store(Host.Scratch2, Host.State, Offset.ExitHostPc, wide: true);
-        _emitter.Patch(EmitReason(ExitReason.CodeDropped), leave);
-        return start;
-    }
-
-    private static readonly int[] PreparedRegisters =
-        [Host.Rax, Host.Rcx, Host.Rdx, Host.Rsi, Host.Rdi, Host.Flags];
-
-    private static readonly int[] CommitRegisters =
-        [Host.Rax, Host.Rcx, Host.Rdx, Host.Rsi, Host.Rdi, Host.Flags, Host.Address, Host.Scratch];
-
-    private void EmitScratch(bool store, int[] registers)
-    {
-        for (int i = 0; i < registers.Length; i++)
-        {
-            _emitter.OpMemory(store ? 0x89 : 0x8B, registers[i], Host.State, Offset.ScratchGpr + (i * 8),
-                wide: true);
-        }
-    }
-
-    /// <summary>Calls C# with (state, r8, r9d); the counter goes through memory so that C# may cut the
-    /// budget.</summary>
-    private void EmitManagedCall(nint function, bool alignStack, bool loadArguments)
-    {
-        _emitter.Store(Host.Counter, Host.State, Offset.Counter);
-        EmitSaveVectors();
-        _emitter.Move(Host.Rdi, Host.State, wide: true);
-        if (loadArguments)
-        {
-            _emitter.Move(Host.Rsi, Host.Address, wide: true);
-            _emitter.Move(Host.Rdx, Host.Scratch);
-        }
-
-        if (alignStack)
-        {
-            _emitter.Bytes(0x48, 0x83, 0xEC, 0x08);
-        }
-
-        _emitter.MoveImmediate64(Host.Rax, function);
-        _emitter.CallRegister(Host.Rax);
-        if (alignStack)
-        {
-            _emitter.Bytes(0x48, 0x83, 0xC4, 0x08);
-        }
-
-        _emitter.Load(Host.Counter, Host.State, Offset.Counter);
     }
 
     /// <summary>XMM0-7 and MXCSR to the state. C# needs a default MXCSR only if the guest changed more than

@@ -20,7 +20,7 @@ internal sealed unsafe partial class TranslatorVcpu
         }
 
         ref Block block = ref _cache.BlockAt(_cache.FindByHost((int)(code - _code.Executable)));
-        byte[] bytes = new System.ReadOnlySpan<byte>(_code.Executable + block.Start, block.End - block.Start).ToArray();
-        return new TranslatedBlock(bytes, block.Start, _cache.MapOf(block).ToArray(), _thunks);
+        System.ReadOnlySpan<byte> bytes = new(_code.Executable + block.Start, block.End - block.Start);
+        return new TranslatedBlock(bytes.ToArray(), block.Start, _cache.MapOf(block).ToArray(), _thunks);
     }
 }

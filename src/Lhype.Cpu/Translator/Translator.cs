@@ -28,6 +28,8 @@ internal struct TrapSite
     internal int Charged;
     /// <summary>Offset of the host code that follows, or 0 if the block ends here.</summary>
     internal int Continuation;
+    /// <summary>The instruction may change what the translation mode depends on.</summary>
+    internal bool ChangesMode;
     /// <summary>The instruction is not for C# but for a block of its own outside the window.</summary>
     internal bool StepsOut;
 }
@@ -66,8 +68,8 @@ internal sealed unsafe partial class Translator
     private bool _parked;
     private int _current;
 
-    internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory, JumpCache jumps,
-        GuestRam ram, CpuModel model, int blockLimit)
+    internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory,
+        JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
     {
         _emit = emitter;
         _thunks = thunks;
@@ -256,7 +258,7 @@ internal sealed unsafe partial class Translator
             ref readonly Instruction instruction = ref _instructions[i];
             InstructionKind kind = _classes.KindOf(instruction, _mode);
             if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti
-                || instruction.IsJccShortOrNear)
+                || instruction.IsJccShortOrNear || InstructionClasses.IsEmittedSystem(instruction, _mode))
             {
                 live = All;
             }

@@ -14,8 +14,8 @@ namespace Lhype.Cpu.Translator;
 /// <summary>A vCPU that runs translated code on its thread.</summary>
 internal sealed unsafe partial class TranslatorVcpu : IVcpu
 {
-    /// <summary>Guest instructions between two looks at events: about 5-10 us of guest time.</summary>
-    private const int Budget = 16384;
+    /// <summary>Guest instructions between two looks at events: about 10 us of guest time.</summary>
+    private const int Budget = 49152;
 
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
@@ -52,7 +52,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
-        _thunks = new Thunks(_emitter, _code, _native,
+        _thunks = new Thunks(_emitter, _code, _native, model,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
         _jumps = new JumpCache(_state, _memory);
@@ -84,6 +84,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             statistics.InstructionsTranslated = _translator.InstructionsTranslated;
             statistics.HostBytes = _translator.HostBytes;
             statistics.TlbMisses = _memory.Misses;
+            statistics.TlbWalks = _state->TlbWalks;
+            statistics.SystemThunks = _state->SystemThunks;
             statistics.TlbFlushes = _memory.Flushes;
             statistics.BlocksInvalidated = _cache.Invalidated;
             statistics.BouncedAccesses = _memory.Bounced;
@@ -106,6 +108,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     public void StateChanged()
     {
         _modeDirty = true;
+        _processor.DropDescriptors();
         _memory.FlushAll();
     }
 
@@ -210,7 +213,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 }
             }
 
-            if (_stepOut)
+            bool steppingOut = _stepOut;
+            if (steppingOut)
             {
                 _stepOut = false;
                 mode = (mode & ~ModeKey.Window) | ModeKey.SingleStep;
@@ -226,11 +230,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 return VcpuExit.Shutdown;
             }
 
-            // The instruction in the shadow has not run: its block only polled, which may have brought an
-            // interrupt.
-            if (shadow && _state->ExitReason == (uint)ExitReason.Poll && _state->Rip == start)
+            // Nothing has run: the block only polled, which may have brought an interrupt, or found another
+            // second page. What was meant for its first instruction still is.
+            if (_state->Rip == start
+                && (ExitReason)_state->ExitReason is ExitReason.Poll or ExitReason.CrossPage)
             {
-                _state->InterruptShadow = 1;
+                _state->InterruptShadow = shadow ? 1u : _state->InterruptShadow;
+                _stepOut |= steppingOut;
             }
         }
     }
@@ -306,6 +312,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         while (true)
         {
             _enter(_state, code);
+            if ((mode & ModeKey.SingleStep) == 0)
+            {
+                // Emitted code changes rings and segments by itself.
+                mode = _state->ModeKey;
+            }
+
             _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
             _state->BudgetStart = _state->Counter;
             switch ((ExitReason)_state->ExitReason)
@@ -344,7 +356,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
                     break;
                 case ExitReason.Trap:
-                    code = ExecuteTrap(mode, trapFlag, out bool alive);
+                    code = ExecuteTrap(trapFlag, out bool alive);
                     if (code == null)
                     {
                         return alive;
@@ -394,7 +406,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
     /// <summary>Executes the trapped instruction. Returns where to go on in emitted code, or null for the
     /// loop.</summary>
-    private byte* ExecuteTrap(uint mode, bool trapFlag, out bool alive)
+    private byte* ExecuteTrap(bool trapFlag, out bool alive)
     {
         _statistics.TrapExits++;
         alive = true;
@@ -412,13 +424,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         }
 
         int generation = _generation;
-        _modeDirty = true;
+        _modeDirty |= site.ChangesMode;
         Outcome outcome = _processor.Execute(site.Instruction);
-        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next && CurrentMode() == mode
+        if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next
+            && CurrentMode() == block.Page.ModeKey
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
-            && Volatile.Read(ref _state->EventPending) == 0)
+            && Volatile.Read(ref _state->EventPending) == 0 && !InterruptDeliverable())
         {
-            UpdateInterruptWaiting();
             return _code.Executable + site.Continuation;
         }
 
@@ -426,8 +438,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         switch (outcome)
         {
             case Outcome.Fault:
-                _statistics.Faults++;
-                alive = _processor.DeliverException();
+                alive = Deliver();
                 break;
             case Outcome.Halt:
                 _state->Halted = 1;
@@ -452,13 +463,19 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// taken.</summary>
     private void UpdateInterruptWaiting()
     {
-        bool requested = _bus.InterruptRequested;
-        _state->InterruptWaiting = requested ? 1u : 0;
-        if (requested && _state->InterruptFlag != 0)
+        if (InterruptDeliverable())
         {
             _state->BudgetStart -= _state->Counter + 1;
             _state->Counter = -1;
         }
+    }
+
+    /// <summary>Notes whether an interrupt is waiting. True if EFLAGS.IF lets it in.</summary>
+    private bool InterruptDeliverable()
+    {
+        bool requested = _bus.InterruptRequested;
+        _state->InterruptWaiting = requested ? 1u : 0;
+        return requested && _state->InterruptFlag != 0;
     }
 
     private void SetLinearRip(ulong linear) =>

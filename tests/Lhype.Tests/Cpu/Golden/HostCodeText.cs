@@ -5,6 +5,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
+using System.Numerics;
 using System.Reflection;
 using System.Text;
 using Iced.Intel;
@@ -40,15 +41,11 @@ internal sealed class HostCodeText : ISymbolResolver
         _block = block;
         Thunks thunks = block.Thunks;
         _labels[0] = "IndirectMiss";
-        foreach ((int offset, string name) in (ReadOnlySpan<(int, string)>)
-            [
-                (thunks.Poll, nameof(thunks.Poll)), (thunks.Link, nameof(thunks.Link)),
-                (thunks.Trap, nameof(thunks.Trap)),
-                (thunks.CrossPage, nameof(thunks.CrossPage)), (thunks.Prepare, nameof(thunks.Prepare)),
-                (thunks.Commit, nameof(thunks.Commit)),
-            ])
+        const BindingFlags members = BindingFlags.Instance | BindingFlags.NonPublic;
+        foreach (PropertyInfo place in typeof(Thunks).GetProperties(members)
+            .Where(place => place.Name != nameof(Thunks.End)))
         {
-            _labels[(ulong)offset] = name;
+            _labels[(ulong)(int)place.GetValue(thunks)!] = place.Name;
         }
 
         _instructions.AddRange(Decode(block.Code, 64, (ulong)block.Start));
@@ -112,7 +109,7 @@ internal sealed class HostCodeText : ISymbolResolver
     private static string ModeText(uint mode)
     {
         IEnumerable<string> names = typeof(ModeKey).GetFields()
-            .Where(field => field.IsLiteral && field.Name != nameof(ModeKey.Mask)
+            .Where(field => field.IsLiteral && BitOperations.IsPow2((uint)field.GetRawConstantValue()!)
                 && (mode & (uint)field.GetRawConstantValue()!) != 0)
             .Select(field => field.Name);
         return mode == 0 ? "none" : string.Join(' ', names);
