@@ -35,12 +35,12 @@ public sealed unsafe class TapInterface : IDisposable
         Libc.ifreq_t request = new() { flags = Libc.IFF_TAP | Libc.IFF_NO_PI | Libc.IFF_VNET_HDR };
         Span<byte> bytes = new(request.name, Libc.IFNAMSIZ);
         bool fits = Encoding.UTF8.TryGetBytes(name, bytes[..(Libc.IFNAMSIZ - 1)], out _);
-        int errno = !fits ? Libc.EINVAL : Libc.device_ioctl(fd, Libc.TUNSETIFF, &request) == 0 ? 0 : Libc.Errno;
-        if (errno == 0)
+        if (fits && Libc.device_ioctl(fd, Libc.TUNSETIFF, &request) == 0)
         {
             return new TapInterface(fd);
         }
 
+        int errno = fits ? Libc.Errno : Libc.EINVAL;
         _ = Libc.close(fd);
         throw Refuse(name, errno switch
         {

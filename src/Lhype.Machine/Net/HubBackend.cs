@@ -163,7 +163,8 @@ public sealed class HubBackend : INetworkBackend
     private bool CheckFile()
     {
         MacAddress mac = new(Volatile.Read(ref _publishedMac));
-        return _hub.TryGetGeneration(out _) && _hub.TryGetPort(_hub.Port, out bool used, out MacAddress shown)
+        return _hub.TryGetGeneration(out _) && _hub.TryGetLength(out long length)
+            && _hub.TryGetPort(_hub.Port, length, out bool used, out MacAddress shown)
             && ((used && shown == mac) || _hub.Publish(mac));
     }
 
@@ -180,6 +181,12 @@ public sealed class HubBackend : INetworkBackend
             return true;
         }
 
+        if (!_hub.TryGetLength(out long length))
+        {
+            Break();
+            return false;
+        }
+
         _used = 0;
         for (int port = 0; port < HubLayout.Ports; port++)
         {
@@ -188,7 +195,7 @@ public sealed class HubBackend : INetworkBackend
                 continue;
             }
 
-            if (!_hub.TryGetPort(port, out bool used, out _addresses[port]))
+            if (!_hub.TryGetPort(port, length, out bool used, out _addresses[port]))
             {
                 Break();
                 return false;
@@ -277,18 +284,15 @@ public sealed class HubBackend : INetworkBackend
         for (int taken = 0; taken < TurnFrames; taken++)
         {
             RingResult result = ring.Read(_frame, out FrameHeader header, out int length);
-            if (result == RingResult.Nothing)
-            {
-                _waiting &= ~(1UL << port);
-            }
-
-            if (result == RingResult.Gone || (result == RingResult.Nothing && !ring.Publish()))
-            {
-                Break();
-            }
-
             if (result != RingResult.Done)
             {
+                // Somebody may have rung in the name of a port that never was.
+                _waiting &= ~(1UL << port);
+                if (result == RingResult.Gone ? _hub.HasRings(port) : !ring.Publish())
+                {
+                    Break();
+                }
+
                 return taken + 1;
             }
 
@@ -321,8 +325,8 @@ public sealed class HubBackend : INetworkBackend
         {
             _broken = true;
             _card?.SetLink(false);
-            _host.Report($"the hub file {_hub.Path} is broken: another process truncated it or wrote over it, "
-                + "or its disk is full; this guest has no network until it is started again");
+            _host.Report($"the hub file {_hub.Path} is broken: another process truncated it or wrote "
+                + "over it, or its disk is full; this guest has no network until it is started again");
         }
     }
 }

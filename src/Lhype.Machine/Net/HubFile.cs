@@ -34,6 +34,7 @@ internal sealed class HubFile : IDisposable
     private const int JoinPatienceMs = 5000, JoinNapMs = 10;
 
     private readonly SharedFile _file;
+    private long _longest;
 
     private HubFile(SharedFile file, int port)
     {
@@ -95,6 +96,23 @@ internal sealed class HubFile : IDisposable
         }
     }
 
+    /// <summary>Reads how long the file is. False: it has shrunk, so it is broken.</summary>
+    internal bool TryGetLength(out long length)
+    {
+        length = _file.Length;
+        long longest = Interlocked.Read(ref _longest);
+        while (length > longest)
+        {
+            longest = Interlocked.CompareExchange(ref _longest, length, longest);
+        }
+
+        return length >= longest;
+    }
+
+    /// <summary>True if the file has, or had, the rings between this port and another.</summary>
+    internal bool HasRings(int port) => !TryGetLength(out long length)
+        || length >= HubLayout.RingsOf(Math.Max(port, Port) + 1);
+
     /// <summary>Reads the number that changes with the table of ports. False: the file is broken.</summary>
     internal bool TryGetGeneration(out uint generation)
     {
@@ -104,11 +122,12 @@ internal sealed class HubFile : IDisposable
         return good && magic == HubLayout.Magic;
     }
 
-    /// <summary>Reads whether and with which address a port is used. False: the file is broken.</summary>
-    internal bool TryGetPort(int port, out bool used, out MacAddress mac)
+    /// <summary>Reads whether and with which address a port is used, in a file of
+    /// <paramref name="length"/>: a port without rings is nobody's. False: the file is broken.</summary>
+    internal bool TryGetPort(int port, long length, out bool used, out MacAddress mac)
     {
         bool good = _file.TryLoad(HubLayout.Address(port), out ulong word);
-        used = (word & HubLayout.PortUsed) != 0;
+        used = (word & HubLayout.PortUsed) != 0 && length >= HubLayout.RingsOf(port + 1);
         mac = new MacAddress(word & 0xFFFF_FFFF_FFFF);
         return good;
     }
@@ -313,7 +332,8 @@ internal sealed class HubFile : IDisposable
         _file.TryStore(HubLayout.Pending(Port), 0) && _file.TryStore(HubLayout.Word(Port), Asleep)
         && Publish(mac);
 
-    // Nobody rang for long. If there is work all the same, a wake-up was lost: somebody scribbled on the word.
+    // Nobody rang for long. If there is work all the same, a wake-up was lost: somebody scribbled on the
+    // word.
     private HubWait Look(uint state)
     {
         if (!_file.TryLoad(HubLayout.Pending(Port), out ulong pending))

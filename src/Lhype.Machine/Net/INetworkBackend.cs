@@ -68,8 +68,8 @@ public interface INetworkBackend : IDisposable
     /// <summary>Plugs the back end into its card, once, before anything else.</summary>
     void Connect(INetworkCard card);
 
-    /// <summary>The guest sends a frame of <see cref="MinFrame"/> to <see cref="MaxFrame"/> bytes, Ethernet header first. The
-    /// offsets in <paramref name="header"/> lie inside the frame and its flags within
+    /// <summary>The guest sends a frame of <see cref="MinFrame"/> to <see cref="MaxFrame"/> bytes, Ethernet
+    /// header first. The offsets in <paramref name="header"/> lie inside the frame and its flags within
     /// <see cref="SendOffloads"/>: the card has checked. Never waits and never throws; what cannot be sent
     /// is dropped.</summary>
     void Send(in FrameHeader header, ReadOnlySpan<byte> frame);

@@ -98,8 +98,8 @@ public sealed class Virtqueue
         Publish();
     }
 
-    /// <summary>As <see cref="Complete"/>, but the driver sees nothing of it before <see cref="Publish"/>: for
-    /// several requests that only make sense together.</summary>
+    /// <summary>As <see cref="Complete"/>, but the driver sees nothing of it before <see cref="Publish"/>:
+    /// for several requests that only make sense together.</summary>
     public void Stage(DescriptorChain chain, uint written)
     {
         if (!Enabled || !_device.Running)

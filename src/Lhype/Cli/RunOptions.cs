@@ -110,8 +110,10 @@ internal sealed class RunOptions
         command.Arguments.Add(_kernelArgument);
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap, _cpu,
-            _machine, _lguestAbi, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
+            _cpu,
+            _machine, _lguestAbi, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout,
+            _dryRun, _config,
             _stats, _quiet,
             _verbose,
         ];

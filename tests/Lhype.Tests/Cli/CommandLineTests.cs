@@ -192,7 +192,8 @@ public sealed class CommandLineTests
         [
             "--kernel", "-k", "--initrd", "-i", "--append", "-p", "--cmdline", "--no-auto-cmdline",
                 "--memory", "-m",
-            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--pcap", "--cpu", "--machine",
+            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--pcap", "--cpu",
+                "--machine",
                 "--engine",
             "--name", "--serial", "--console", "--debug-exit", "--dry-run", "--config", "--timeout",
                 "--stats", "-q", "-v",

@@ -273,6 +273,20 @@ public sealed class HubTests : IDisposable
     }
 
     [Fact]
+    public void AnIdlePortNoticesThatTheFileWasTruncated()
+    {
+        using HubPort one = new(NetFile, 1);
+        using HubPort two = new(NetFile, 2);
+        using (FileStream file = File.OpenWrite(NetFile))
+        {
+            file.SetLength(100_000);
+        }
+
+        Assert.True(one.Inbox.RunUntil(() => one.Reports.Count == 1));
+        Assert.True(two.Inbox.RunUntil(() => two.Reports.Count == 1));
+    }
+
+    [Fact]
     public void ScribbledFilesNeverHurtAndHealWhenTheScribblingEnds()
     {
         Gen.Int.Sample(seed => Scribble(new Random(seed)), iter: 15, threads: 1);
@@ -358,7 +372,8 @@ public sealed class HubTests : IDisposable
                 stream.Position = at;
                 stream.Write(BitConverter.GetBytes(value));
                 stream.Flush();
-                one.Send(random.Next(2) == 0 ? two.Card.Mac : MacAddress.Broadcast, i, random.Next(15, 65536));
+                MacAddress to = random.Next(2) == 0 ? two.Card.Mac : MacAddress.Broadcast;
+                one.Send(to, i, random.Next(15, 65536));
                 two.Send(one.Card.Mac, i, random.Next(15, 1500));
                 two.Inbox.RunUntil(() => true);
                 two.Backend.CardReady();

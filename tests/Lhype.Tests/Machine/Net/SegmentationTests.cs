@@ -167,7 +167,8 @@ public sealed class SegmentationTests
         return segments;
     }
 
-    /// <summary>The checksum as RFC 791 words it, in network order; 0 for bytes that hold a right one.</summary>
+    /// <summary>The checksum as RFC 791 words it, in network order; 0 for bytes that hold a right
+    /// one.</summary>
     internal static ushort SlowChecksum(ReadOnlySpan<byte> bytes, uint start)
     {
         uint sum = start;

@@ -106,7 +106,7 @@ public sealed class VirtioNetTests
         MockDriver driver = new(rig);
         DriverQueue queue = driver.Start()[0];
         VirtioNet card = (VirtioNet)rig.Device;
-        TcpFrame frame = new(false, 0, 3000, 1, 0x18);
+        TcpFrame frame = new(false, 0, 2900, 1, 0x18);
         FrameHeader header = frame.Header(1448) with { GsoType = FrameHeader.GsoTcp4 };
         ulong[] pages = [.. Enumerable.Range(0, 4).Select(_ => AddBuffer(driver, queue, 1024))];
         Assert.True(card.Receive(header, frame.Bytes));
@@ -281,7 +281,8 @@ public sealed class VirtioNetTests
         VirtioNet card = (VirtioNet)rig.Device;
         card.Attach(transport);
         Assert.Equal(2, card.Queues.Length);
-        Assert.Equal(0u, card.DeviceFeatures & ((1UL << GuestTso4) | (1UL << MergeableBuffers) | (1UL << ControlRx)));
+        ulong leftOut = (1UL << GuestTso4) | (1UL << MergeableBuffers) | (1UL << ControlRx);
+        Assert.Equal(0u, card.DeviceFeatures & leftOut);
         DriverQueue receive = Enable(rig, card.Queues[0], 0x10_0000);
         DriverQueue send = Enable(rig, card.Queues[1], 0x11_0000);
 
@@ -375,7 +376,8 @@ public sealed class VirtioNetTests
     {
         ulong page = driver.AllocatePage();
         Assert.True(rig.Memory.TryWrite(page, command));
-        queue.Add(new DriverBuffer(page, (uint)command.Length, false), new DriverBuffer(page + 2048, 1, true));
+        DriverBuffer answerBuffer = new(page + 2048, 1, true);
+        queue.Add(new DriverBuffer(page, (uint)command.Length, false), answerBuffer);
         queue.Notify();
         byte[] answer = new byte[1];
         Assert.True(rig.Memory.TryRead(page + 2048, answer));
@@ -384,7 +386,7 @@ public sealed class VirtioNetTests
 
     private static DriverQueue Enable(VirtioRig rig, Virtqueue queue, ulong at)
     {
-        DriverQueue driver = new(rig.Memory, queue.Size, at, at + 0x1000, at + 0x2000, () => { }, _ => 0);
+        DriverQueue driver = new(rig.Memory, queue.Size, at, at + 0x1000, at + 0x2000, () => { }, _ => at);
         queue.SetAddress(VirtqueueArea.Descriptor, 0, driver.Descriptors);
         queue.SetAddress(VirtqueueArea.Driver, 0, driver.Available);
         queue.SetAddress(VirtqueueArea.Device, 0, driver.Used);
