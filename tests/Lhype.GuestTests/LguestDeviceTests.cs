@@ -1,6 +1,6 @@
-// The devices of paravirtual guests, with the guests of guest/lguest: every dialect finds and uses its disk,
-// entropy source and console; guests of all dialects and a PC meet on one netfile; a guest that breaks a rule
-// ends with the reason.
+// The devices of paravirtual guests, with the guests of guest/lguest/devices: every dialect finds and uses its
+// disk, entropy source and console; guests of all dialects and a PC meet on one netfile; a guest that breaks a
+// rule ends with the reason.
 
 using System;
 using System.Collections.Generic;
@@ -117,7 +117,7 @@ public sealed class LguestDeviceTests : IDisposable
 
     private string Build(string dialect, string program)
     {
-        string script = Path.Combine(GuestProgram.SourceTree, "guest", "lguest", "dev-build.sh");
+        string script = Path.Combine(GuestProgram.SourceTree, "guest", "lguest", "devices", "dev-build.sh");
         ProcessStartInfo start = new("/bin/sh", [script, _directory, dialect, program])
         {
             RedirectStandardError = true,

@@ -190,11 +190,11 @@ public sealed unsafe partial class LinearMemory
     }
 
     /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
-    /// <paramref name="linear"/>, whose page is in the code TLB, to host address
+    /// <paramref name="linear"/>, whose page is in the code TLB for <paramref name="mode"/>, to host address
     /// <paramref name="host"/>.</summary>
-    internal void FillJump(int offset, ulong linear, ulong host)
+    internal void FillJump(int offset, ulong linear, uint mode, ulong host)
     {
-        CodeTlbEntry* page = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        CodeTlbEntry* page = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linear, mode);
         Log(page->Global != 0, large: false, linear & PageMask, offset);
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;

@@ -386,7 +386,7 @@ public sealed class VirtioNetTests
 
     private static DriverQueue Enable(VirtioRig rig, Virtqueue queue, ulong at)
     {
-        DriverQueue driver = new(rig.Memory, queue.Size, at, at + 0x1000, at + 0x2000, () => { }, _ => 0);
+        DriverQueue driver = new(rig.Memory, queue.Size, at, at + 0x1000, at + 0x2000, () => { }, _ => at);
         queue.SetAddress(VirtqueueArea.Descriptor, 0, driver.Descriptors);
         queue.SetAddress(VirtqueueArea.Driver, 0, driver.Available);
         queue.SetAddress(VirtqueueArea.Device, 0, driver.Used);
