@@ -6,6 +6,7 @@ set -eu
 cd -- "$(dirname -- "$(readlink -f -- "$0")")"
 
 # Debian packages the tests use: the linker for NativeAOT, tools that make and check file systems, a terminal.
+# setup() adds libslirp0.
 packages=(gcc libc6-dev e2fsprogs mmdebstrap bsdutils)
 commands=(gcc gcc mke2fs mmdebstrap script)
 
@@ -33,6 +34,11 @@ setup()
     for i in "${!commands[@]}"; do
         command -v "${commands[i]}" >/dev/null || missing+=("${packages[i]}")
     done
+
+    # Programs for 32-bit guests are linked with the host's 32-bit C library.
+    [[ $(gcc -m32 -print-file-name=crt1.o 2>/dev/null) == */crt1.o ]] || missing+=(gcc-multilib)
+    # A library without a command: lhype loads it for --net user.
+    ldconfig -p | grep 'libslirp\.so\.0 ' >/dev/null || missing+=(libslirp0)
 
     ((${#missing[@]})) || return 0
     if ((EUID)) || ! command -v apt-get >/dev/null; then

@@ -175,7 +175,11 @@ public unsafe struct CpuState
         internal const int Xmm = 0x400;
         internal const int LargeRegions = 0x500;
         internal const int JumpMiss = 0x600;
-        internal const int JumpPages = 0x608;
+        internal const int CodePages = 0x608;
+        internal const int ReturnStack = 0x610;
+        internal const int ReturnTop = 0x618;
+        internal const int ThunkReturn = 0x620;
+        internal const int ThunkFlags = 0x628;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
@@ -342,9 +346,14 @@ public unsafe struct CpuState
     [FieldOffset(Offset.Activity)] internal int Activity;
     /// <summary>What empty entries of the jump cache lead to.</summary>
     [FieldOffset(Offset.JumpMiss)] internal ulong JumpMiss;
-    /// <summary>Host address of one bit for each linear page that has had entries in the jump cache since
-    /// the last complete flush.</summary>
-    [FieldOffset(Offset.JumpPages)] internal ulong JumpPages;
+    /// <summary>Host address of one bit for each linear page that has run code since the last complete
+    /// flush: there may be jump cache entries and return addresses for it.</summary>
+    [FieldOffset(Offset.CodePages)] internal ulong CodePages;
+    /// <summary>Host stack pointer of emitted code, while C# runs: return addresses of translated calls (see
+    /// Translator.LowerCall).</summary>
+    [FieldOffset(Offset.ReturnStack)] internal ulong ReturnStack;
+    /// <summary>The same when no call is open.</summary>
+    [FieldOffset(Offset.ReturnTop)] internal ulong ReturnTop;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
@@ -367,7 +376,11 @@ public unsafe struct CpuState
     /// <summary>The index of the code TLB entry for the page of <paramref name="linear"/> in
     /// <paramref name="mode"/>.</summary>
     internal static int CodeSlot(ulong linear, uint mode) =>
-        (int)(((linear >> 12) ^ (mode & Lhype.Cpu.ModeKey.Slot)) & (CodeTlbEntries - 1));
+        (int)(((linear >> 12) ^ ((mode & Lhype.Cpu.ModeKey.Slot) << CodeSlotShift)) & (CodeTlbEntries - 1));
+
+    /// <summary>Moves the bits of ModeKey.Slot to the top of the index: code that runs in two modes has its
+    /// neighbours close by, and they must not take each other's slots.</summary>
+    internal const int CodeSlotShift = 4;
 
     /// <summary>The code TLB.</summary>
     internal static CodeTlbEntry* CodeTlb(CpuState* state) =>

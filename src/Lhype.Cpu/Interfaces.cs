@@ -102,6 +102,10 @@ public unsafe interface IVcpu : IDisposable
     /// on. Throws LhypeException if the host cannot.</summary>
     void StartProfile(GuestProfile profile);
 
+    /// <summary>Makes the CPU one of a paravirtual guest, once, before it runs: its kernel stays at CPL 1 and
+    /// reaches <paramref name="host"/> by hypercalls. Returns what the host then controls.</summary>
+    ParavirtualCpu AttachParavirtual(IParavirtualHost host);
+
     /// <summary>Counters for <c>--stats</c>.</summary>
     EngineStatistics Statistics { get; }
 }

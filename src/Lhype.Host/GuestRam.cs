@@ -24,12 +24,14 @@ public sealed unsafe class GuestRam : IDisposable
     public const ulong VideoEnd = 0xC_0000;
 
     private readonly nuint _reserved;
+    private readonly ulong _videoStart;
+    private readonly ulong _videoEnd;
     private int _fd;
     private byte* _base;
 
-    /// <summary>Maps <paramref name="sizeBytes"/> (a multiple of 4096) of zeroed RAM. Throws
-    /// LhypeException.</summary>
-    public GuestRam(ulong sizeBytes)
+    /// <summary>Maps <paramref name="sizeBytes"/> (a multiple of 4096) of zeroed RAM, with the video hole of
+    /// a PC unless <paramref name="videoHole"/> is false. Throws LhypeException.</summary>
+    public GuestRam(ulong sizeBytes, bool videoHole = true)
     {
         if (sizeBytes == 0 || (sizeBytes & 4095) != 0)
         {
@@ -38,6 +40,8 @@ public sealed unsafe class GuestRam : IDisposable
         }
 
         Size = sizeBytes;
+        _videoStart = videoHole ? VideoStart : 0;
+        _videoEnd = videoHole ? VideoEnd : 0;
         LowSize = Math.Min(sizeBytes, HoleStart);
         HighSize = sizeBytes - LowSize;
         _reserved = (nuint)(HighSize == 0 ? LowSize : HighStart + HighSize);
@@ -82,7 +86,7 @@ public sealed unsafe class GuestRam : IDisposable
         if (gpa < LowSize)
         {
             return length <= LowSize - gpa
-                && (gpa >= VideoEnd || length <= VideoStart - Math.Min(gpa, VideoStart));
+                && (gpa >= _videoEnd || length <= _videoStart - Math.Min(gpa, _videoStart));
         }
 
         return gpa >= HighStart && gpa - HighStart < HighSize && length <= HighSize - (gpa - HighStart);

@@ -6,11 +6,13 @@ namespace Lhype.Host;
 
 internal static unsafe partial class Libc
 {
-    internal const int O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x8_0000,
-        O_TMPFILE = 0x41_0000;
-    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_SETLK = 37;
-    internal const short F_RDLCK = 0, F_WRLCK = 1;
-    internal const int EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EROFS = 30, EPIPE = 32;
+    internal const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_NOCTTY = 0x100, O_NONBLOCK = 0x800,
+        O_CLOEXEC = 0x8_0000, O_TMPFILE = 0x41_0000;
+    internal const int SEEK_SET = 0, SEEK_END = 2, F_GETFD = 1, FD_CLOEXEC = 1, F_OFD_GETLK = 36,
+        F_OFD_SETLK = 37;
+    internal const short F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
+    internal const int EINTR = 4, EIO = 5, EAGAIN = 11, EACCES = 13, EFAULT = 14, EBUSY = 16,
+        EINVAL = 22, EROFS = 30, EPIPE = 32, EOPNOTSUPP = 95, ETIMEDOUT = 110;
     internal const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2, FALLOC_FL_ZERO_RANGE = 0x10;
     internal const short POLLIN = 1, POLLOUT = 4;
     internal const int EFD_CLOEXEC = 0x8_0000;
@@ -33,6 +35,13 @@ internal static unsafe partial class Libc
         internal short revents;
     }
 
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct iovec_t
+    {
+        internal byte* iov_base;
+        internal nuint iov_len;
+    }
+
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int open(string path, int flags, uint mode);
 
@@ -47,6 +56,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial nint write(int fd, byte* buffer, nuint count);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial nint writev(int fd, iovec_t* parts, int count);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial nint pread(int fd, byte* buffer, nuint count, long offset);

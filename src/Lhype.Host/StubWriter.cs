@@ -1,6 +1,6 @@
 // A few host functions cannot be written in C#: the signal handler, and instructions without an intrinsic.
 // They are hand-encoded with this writer, which only knows bytes, labels and 32-bit relative jumps. Used by
-// FaultHandler and HostClock; the translator has its own emitter.
+// FaultHandler, GuardedAccess and HostClock; the translator has its own emitter.
 
 using System;
 using System.Buffers.Binary;
@@ -14,6 +14,9 @@ internal sealed class StubWriter
     private readonly List<byte> _code = [];
     private readonly List<(int At, string Label)> _jumps = [];
     private readonly Dictionary<string, int> _labels = [];
+
+    /// <summary>Bytes appended so far.</summary>
+    internal int Length => _code.Count;
 
     /// <summary>Appends encoded instructions.</summary>
     internal StubWriter Bytes(params ReadOnlySpan<byte> code)

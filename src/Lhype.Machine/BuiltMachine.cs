@@ -4,6 +4,7 @@
 using System;
 using System.Collections.Generic;
 using Lhype.Cpu;
+using Lhype.Machine.Devices;
 using Lhype.Machine.Profile;
 
 namespace Lhype.Machine;
@@ -30,6 +31,20 @@ public sealed class BuiltMachine : IDisposable
 
     /// <summary>Its profile, if the configuration asks for one.</summary>
     public GuestProfiling? Profiling { get; init; }
+
+    /// <summary>Where the power button is, for use on the vCPU's thread; null if the board has
+    /// none.</summary>
+    public AcpiPm? PowerButton { get; init; }
+
+    /// <summary>What the board adds to a crash report; nothing on a PC.</summary>
+    public Func<string>? Details { get; init; }
+
+    /// <summary>The state of the machine for a crash report. Only while its thread does not run.</summary>
+    public string DescribeState()
+    {
+        string registers = VcpuRegisters.Describe(Vcpu);
+        return Details is null ? registers : registers + "\n" + Details();
+    }
 
     /// <summary>Frees <paramref name="things"/> with the machine, the last first.</summary>
     internal void Own(IEnumerable<IDisposable> things)

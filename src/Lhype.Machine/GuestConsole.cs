@@ -32,6 +32,7 @@ public sealed class GuestConsole
     private EscapeState _escape;
     private IInbox? _inbox;
     private Func<byte, bool>? _device;
+    private Action<int, int>? _resize;
 
     private enum EscapeState
     {
@@ -56,10 +57,12 @@ public sealed class GuestConsole
             : _lastLine.AsSpan(0, _lastLineLength)).Trim();
 
     /// <summary>Connects the device that takes typed bytes: <paramref name="device"/> returns false while it
-    /// has no room, and calls <see cref="Feed"/> when it has some again.</summary>
-    public void Connect(IInbox inbox, Func<byte, bool> device)
+    /// has no room, and calls <see cref="Feed"/> when it has some again. <paramref name="resize"/> tells a
+    /// device that can tell its guest the columns and rows of the terminal.</summary>
+    public void Connect(IInbox inbox, Func<byte, bool> device, Action<int, int>? resize = null)
     {
         _device = device;
+        _resize = resize;
         Volatile.Write(ref _inbox, inbox);
     }
 
@@ -89,8 +92,14 @@ public sealed class GuestConsole
             return 0;
         }
 
+        // Several may type at once: who came second finds no room.
+        if (Interlocked.Add(ref _waiting, count) > InputCapacity)
+        {
+            Interlocked.Add(ref _waiting, -count);
+            return 0;
+        }
+
         byte[] copy = bytes[..count].ToArray();
-        Interlocked.Add(ref _waiting, count);
         inbox.Post(() =>
         {
             foreach (byte value in copy)
@@ -101,6 +110,15 @@ public sealed class GuestConsole
             Feed();
         });
         return count;
+    }
+
+    /// <summary>From any thread: the terminal has another size, in characters.</summary>
+    public void Resize(int columns, int rows)
+    {
+        if (Volatile.Read(ref _inbox) is { } inbox && _resize is { } resize)
+        {
+            inbox.Post(() => resize(columns, rows));
+        }
     }
 
     /// <summary>From the device, on the vCPU's thread: there is room for typed bytes.</summary>

@@ -15,6 +15,7 @@ using Lhype.Machine.Bus;
 using Lhype.Machine.Devices;
 using Lhype.Machine.Devices.Acpi;
 using Lhype.Machine.Paravirt;
+using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Machine.Pci;
 using Lhype.Machine.Profile;
 using Lhype.Machine.Virtio;
@@ -26,17 +27,20 @@ public static class MachineBuilder
 {
     private const ulong PageBytes = 4096;
     private const double MaxTimeoutSeconds = 1_000_000;
+    private const ulong SmallMachineBytes = 64 << 20;
 
     /// <summary>Builds the machine <paramref name="config"/> describes, with <paramref name="console"/> as
-    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) gets what the serial port
-    /// prints. Throws LhypeException; nothing is left behind then.</summary>
-    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null)
+    /// its console. With a virtio console, <paramref name="serial"/> (or nothing) is at the serial port.
+    /// <paramref name="report"/> is told, from any thread, what goes wrong on the host while the machine
+    /// runs, a sentence each time. Throws LhypeException; nothing is left behind then.</summary>
+    public static BuiltMachine Build(MachineConfig config, GuestConsole console, GuestConsole? serial = null,
+        Action<string>? report = null)
     {
         Check(config);
         List<IDisposable> owned = [];
         try
         {
-            return Assemble(config, console, serial, owned);
+            return Assemble(config, console, serial, report ?? (_ => { }), owned);
         }
         catch
         {
@@ -53,20 +57,36 @@ public static class MachineBuilder
     /// <paramref name="kind"/>: what the board needs, then the user's words.</summary>
     public static string CommandLineFor(MachineConfig config, KernelKind kind)
     {
+        if (config.Machine == BoardKind.Lhype)
+        {
+            return LguestBuilder.CommandLineFor(config, kind);
+        }
+
         List<string> extra = [];
-        if (config.Console == MachineConfig.Stdio)
+        if (config.HasVirtioConsole)
         {
             extra.Add("console=hvc0");
         }
 
+        if (config.MemoryBytes < SmallMachineBytes)
+        {
+            // The files of ftrace take 6 MiB (Linux kernel/trace/trace.c), more than a small guest has left.
+            extra.Add("initcall_blacklist=tracer_init_tracefs");
+        }
+
         if (config.Disks.Count != 0)
         {
-            extra.Add("root=/dev/vda");
+            extra.Add("root=" + (config.Root ?? "/dev/vda"));
             extra.Add(config.Disks[0].ReadOnly ? "ro" : "rw");
         }
 
         return KernelCommandLine.Assemble(kind, extra, config.Append, config.AutoCommandLine);
     }
+
+    /// <summary>The board of <paramref name="config"/>: the user's choice, else the paravirtual one for a
+    /// kernel that is certainly made for it, else a PC.</summary>
+    public static BoardKind BoardFor(MachineConfig config, KernelImage kernel) => config.Machine
+        ?? (LguestDetection.IsCertain(kernel) ? BoardKind.Lhype : BoardKind.Pc);
 
     /// <summary>Throws LhypeException if <paramref name="config"/> asks for what no machine of this version
     /// can be.</summary>
@@ -84,23 +104,9 @@ public static class MachineBuilder
                 "--engine kvm: this version has the translator only; use --engine translator.");
         }
 
-        if (config.Machine == BoardKind.Lhype)
+        if (config.Console is not (MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected))
         {
-            throw new LhypeException("--machine lhype: this version builds a PC only; use --machine pc.");
-        }
-
-        if (config.Console == MachineConfig.Socket)
-        {
-            throw new LhypeException(
-                "--console socket: this version has no control socket; use --console stdio.");
-        }
-
-        foreach (NetworkConfig network in config.Networks)
-        {
-            if (network.Kind != NetworkKind.None)
-            {
-                throw new LhypeException("--net: this version has no network cards; use --net none.");
-            }
+            throw new LhypeException($"--console {config.Console}: it is one of stdio, socket, none.");
         }
 
         if (!(config.TimeoutSeconds >= 0 && config.TimeoutSeconds <= MaxTimeoutSeconds))
@@ -114,15 +120,17 @@ public static class MachineBuilder
                 $"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
         }
 
-        if (config.Disks.Count >= PciHostBridge.SlotCount - 3)
+        int cards = config.Disks.Count + config.Networks.Count;
+        if (cards >= PciHostBridge.SlotCount - 3)
         {
             throw new LhypeException(
-                $"--disk: {config.Disks.Count} disks are more than the PCI bus has slots for.");
+                $"--disk and --net: {cards} devices are more than the PCI bus has slots for.");
         }
     }
 
     private static BuiltMachine Assemble(
-        MachineConfig config, GuestConsole console, GuestConsole? serial, List<IDisposable> owned)
+        MachineConfig config, GuestConsole console, GuestConsole? serial, Action<string> report,
+        List<IDisposable> owned)
     {
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
@@ -134,12 +142,18 @@ public static class MachineBuilder
         }
 
         List<IBlockBackend> disks = OpenDisks(config, owned);
+        if (BoardFor(config, kernel) == BoardKind.Lhype)
+        {
+            return LguestBuilder.Assemble(
+                new LguestParts(config with { Machine = BoardKind.Lhype }, model, kernel, initrds, disks,
+                    console, report), owned);
+        }
 
         // Time, memory and the CPU. The engine is told of every write a device makes, because it may hit
         // code.
         HostClock hostClock = Own(owned, new HostClock());
         VirtualMachine machine = new(new VirtualClock(new HostClockSource(hostClock)));
-        GuestRam ram = Own(owned, new GuestRam(config.MemoryBytes));
+        GuestRam ram = Own(owned, new GuestRam(RamBytes(config.MemoryBytes)));
         IEngine engine = new TranslatorEngine();
         IVcpu vcpu = Own(owned, engine.CreateVcpu(ram, machine, model));
         GuestMemory memory = new(ram, vcpu.InvalidateCode);
@@ -155,8 +169,10 @@ public static class MachineBuilder
         localApic.Attach(machine.Bus);
         router.IoApic.Attach(machine.Bus);
 
-        AddChips(config, console, serial, machine, router, memory);
-        AddPci(config, console, machine, router, memory, entropy, disks);
+        AcpiPm power = AddChips(config, console, serial, machine, router, memory);
+        NetworkHost host = new(machine, machine.Clock, report);
+        List<VirtioNet> cards = NetworkCards.Make(config, memory, host, owned);
+        AddPci(config, console, machine, router, memory, entropy, disks, cards);
 
         // What firmware would leave in memory, the kernel, and the CPU at its entry.
         AcpiTables.Place(memory, config.Cpus);
@@ -178,13 +194,14 @@ public static class MachineBuilder
             KernelName = kernel.Description,
             CommandLine = commandLine,
             Profiling = config.Profile is null ? null : new GuestProfiling(vcpu, memory, kernel),
+            PowerButton = power,
         };
         built.Own(owned);
         return built;
     }
 
     // The chips of a PC at their usual ports.
-    private static void AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
+    private static AcpiPm AddChips(MachineConfig config, GuestConsole console, GuestConsole? serialConsole,
         VirtualMachine machine, InterruptRouter router, GuestMemory memory)
     {
         VirtualClock clock = machine.Clock;
@@ -195,30 +212,29 @@ public static class MachineBuilder
         new Rtc146818(clock, rtcIrq, memory.LowSize, memory.HighSize).Attach(bus);
         new I8042(router.CreateLine(MemoryMap.KeyboardIrq), machine.RequestReset).Attach(bus);
         IrqLine sci = router.CreateLine(MemoryMap.AcpiIrq);
-        new AcpiPm(clock, sci, machine.PowerOff, machine.RequestReset).Attach(bus);
+        AcpiPm power = new(clock, sci, machine.PowerOff, machine.RequestReset);
+        power.Attach(bus);
 
-        // The serial port is the console, unless the virtio console is: then it only prints, to wherever it
-        // is told.
-        bool isConsole = config.Console != MachineConfig.Stdio;
-        GuestConsole? printsTo = isConsole ? console : serialConsole;
-        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => printsTo?.Print(value));
+        // The serial port is the console, unless there is a virtio console.
+        GuestConsole? port = config.HasVirtioConsole ? serialConsole : console;
+        Uart16550 serial = new(clock, router.CreateLine(MemoryMap.Com1Irq), value => port?.Print(value));
         serial.Attach(bus, MemoryMap.Com1Port);
-        if (isConsole)
-        {
-            console.Connect(machine, serial.Receive);
-            serial.RoomAvailable = console.Feed;
-        }
+        port?.Connect(machine, serial.Receive);
+        serial.RoomAvailable = port is null ? null : port.Feed;
 
         if (config.DebugExit)
         {
             void Exit(int status) => machine.End(new MachineExit(MachineExitKind.DebugExit, Value: status));
             new DebugExit(Exit).Attach(bus);
         }
+
+        return power;
     }
 
-    // The PCI bus: disks from slot 1 in the order given, then console and entropy source.
+    // The PCI bus: disks from slot 1 in the order given, network cards, then console and entropy source.
     private static void AddPci(MachineConfig config, GuestConsole console, VirtualMachine machine,
-        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks)
+        InterruptRouter router, GuestMemory memory, IEntropy entropy, List<IBlockBackend> disks,
+        List<VirtioNet> cards)
     {
         List<VirtioDevice> devices = [];
         for (int i = 0; i < disks.Count; i++)
@@ -226,10 +242,11 @@ public static class MachineBuilder
             devices.Add(new VirtioBlock(memory, machine, disks[i], config.Disks[i].Id ?? $"disk{i}"));
         }
 
-        if (config.Console == MachineConfig.Stdio)
+        devices.AddRange(cards);
+        if (config.HasVirtioConsole)
         {
             VirtioConsole virtio = new(memory, machine, console.Print);
-            console.Connect(machine, value => virtio.Receive([value]) == 1);
+            console.Connect(machine, value => virtio.Receive([value]) == 1, virtio.Resize);
             virtio.RoomAvailable = console.Feed;
             devices.Add(virtio);
         }
@@ -248,6 +265,12 @@ public static class MachineBuilder
 
         bridge.AssignResources();
     }
+
+    // Small machines lose nothing to the hole for video and ROM: as the chipsets of their time did, the board
+    // moves the RAM behind it to the top. Linux insists on RAM under all of its image, which for Debian's
+    // i386 kernels ends a few pages above 32 MiB.
+    private static ulong RamBytes(ulong wanted) =>
+        wanted < SmallMachineBytes ? wanted + (BootLayout.ReservedEnd - BootLayout.ReservedStart) : wanted;
 
     private static void Start(IVcpu vcpu, BootState state, HostClock clock)
     {

@@ -9,6 +9,7 @@ using System.Collections.Generic;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Lhype.Host;
+using Lhype.Machine.Paravirt.Lguest;
 
 namespace Lhype.Machine;
 
@@ -65,8 +66,20 @@ public sealed record NetworkConfig
     /// <summary>What the card is connected to.</summary>
     public NetworkKind Kind { get; set; }
 
-    /// <summary>The hub file, or the name of the tap interface.</summary>
+    /// <summary>The hub file, or the name of the tap interface; null: a tap interface of any name.</summary>
     public string? Target { get; set; }
+
+    /// <summary>The IPv4 address that the host's end of a tap interface gets; null: as it is.</summary>
+    public string? HostAddress { get; set; }
+
+    /// <summary>The host's bridge that a tap interface becomes a port of; null: as it is.</summary>
+    public string? Bridge { get; set; }
+
+    /// <summary>The card's Ethernet address; null: it follows from the domain's ID or name.</summary>
+    public string? Mac { get; set; }
+
+    /// <summary>The file to which all frames are written, in pcap form; null: none.</summary>
+    public string? Pcap { get; set; }
 
     /// <summary>Forwarded ports of <c>user</c>, each as written:
     /// <c>tcp:HOSTADDRESS:PORT-GUESTADDRESS:PORT</c>.</summary>
@@ -82,7 +95,8 @@ public sealed record MachineConfig
     /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: not connected.</summary>
     public const string NotConnected = "none";
 
-    /// <summary>Value of <see cref="Console"/>: the domain's console socket.</summary>
+    /// <summary>Value of <see cref="Serial"/> and <see cref="Console"/>: nothing but the domain's control
+    /// socket, for <c>lhype console</c>.</summary>
     public const string Socket = "socket";
 
     /// <summary>Memory when <c>--memory</c> is not given, in bytes.</summary>
@@ -90,6 +104,13 @@ public sealed record MachineConfig
 
     /// <summary>Domain name.</summary>
     public string Name { get; set; } = "";
+
+    /// <summary>True if the name was not chosen by the user: a running domain of the same name makes it get a
+    /// number, instead of being an error.</summary>
+    public bool AutoName { get; set; }
+
+    /// <summary>Domain ID of <c>lhype add</c>; null: only the name tells domains apart.</summary>
+    public string? Id { get; set; }
 
     /// <summary>Kernel file; its type is found from its content.</summary>
     public required string Kernel { get; init; }
@@ -113,6 +134,10 @@ public sealed record MachineConfig
     /// <summary>Disks in the order the guest sees them.</summary>
     public IReadOnlyList<DiskConfig> Disks { get; set; } = [];
 
+    /// <summary>What <c>root=</c> the tool arranges when there are disks; null: the whole first
+    /// disk.</summary>
+    public string? Root { get; set; }
+
     /// <summary>Disk writes go to a temporary overlay that is dropped at the end.</summary>
     public bool Snapshot { get; set; }
 
@@ -125,16 +150,27 @@ public sealed record MachineConfig
     /// <summary>The board; null: found from the kernel.</summary>
     public BoardKind? Machine { get; set; }
 
+    /// <summary>The dialect a paravirtual guest speaks (<c>--lguest-abi</c>); null: found from the
+    /// guest.</summary>
+    public LguestGeneration? LguestAbi { get; set; }
+
+    /// <summary>The kernel of a paravirtual guest of dialect D was built for PAE.</summary>
+    public bool LguestPae { get; set; }
+
     /// <summary>The engine.</summary>
     public EngineKind Engine { get; set; }
 
-    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="NotConnected"/> or a file
-    /// to write.</summary>
+    /// <summary>Where the first serial port goes: <see cref="Stdio"/>, <see cref="Socket"/>,
+    /// <see cref="NotConnected"/> or a file to write.</summary>
     public string Serial { get; set; } = Stdio;
 
     /// <summary>Where the virtio console goes: <see cref="Stdio"/>, <see cref="Socket"/> or
     /// <see cref="NotConnected"/> (no such device).</summary>
     public string Console { get; set; } = NotConnected;
+
+    /// <summary>True if there is a virtio console; it is the guest's main console then.</summary>
+    [JsonIgnore]
+    public bool HasVirtioConsole => Console != NotConnected;
 
     /// <summary>Port 0xF4 ends the machine with status (value &lt;&lt; 1) | 1.</summary>
     public bool DebugExit { get; set; }

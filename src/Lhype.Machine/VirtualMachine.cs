@@ -25,7 +25,7 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     private readonly ConcurrentQueue<Action> _inbox = new();
     private readonly ThreadSleeper _sleeper = new();
     private IVcpu? _vcpu;
-    private InterruptRouter? _interrupts;
+    private IInterruptSource? _interrupts;
     private LocalApic? _localApic;
     private KvmClock? _kvmClock;
     private int _ended;
@@ -55,9 +55,12 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     /// <inheritdoc/>
     public ulong TscHz => Clock.TicksHz;
 
-    /// <summary>Connects what is built after the machine: the vCPU, the interrupt controllers, the devices
-    /// that own MSRs.</summary>
-    public void Attach(IVcpu vcpu, InterruptRouter interrupts, LocalApic localApic, KvmClock kvmClock)
+    /// <summary>Called at every poll, if set, after timers and posted work.</summary>
+    public Action? Polled { get; set; }
+
+    /// <summary>Connects what is built after the machine: the vCPU, what interrupts it, the devices that own
+    /// MSRs (null on boards without them).</summary>
+    public void Attach(IVcpu vcpu, IInterruptSource interrupts, LocalApic? localApic, KvmClock? kvmClock)
     {
         _interrupts = interrupts;
         _localApic = localApic;
@@ -81,14 +84,19 @@ public sealed class VirtualMachine : ICpuBus, IInbox
     public int AcknowledgeInterrupt() => _interrupts!.Acknowledge();
 
     /// <inheritdoc/>
-    public bool TryReadMsr(uint index, out ulong value) =>
-        _localApic!.TryReadMsr(index, out value) || _kvmClock!.TryReadMsr(index, out value);
+    public bool TryReadMsr(uint index, out ulong value)
+    {
+        value = 0;
+        return (_localApic?.TryReadMsr(index, out value) ?? false)
+            || (_kvmClock?.TryReadMsr(index, out value) ?? false);
+    }
 
     /// <inheritdoc/>
     public MsrResult WriteMsr(uint index, ulong value)
     {
-        MsrResult result = _localApic!.WriteMsr(index, value);
-        return result != MsrResult.NotHandled ? result : _kvmClock!.WriteMsr(index, value);
+        MsrResult result = _localApic?.WriteMsr(index, value) ?? MsrResult.NotHandled;
+        return result != MsrResult.NotHandled ? result
+            : _kvmClock?.WriteMsr(index, value) ?? MsrResult.NotHandled;
     }
 
     /// <inheritdoc/>
@@ -99,6 +107,8 @@ public sealed class VirtualMachine : ICpuBus, IInbox
         {
             work();
         }
+
+        Polled?.Invoke();
     }
 
     /// <summary>Sleeps on the vCPU's thread until something is posted or, if

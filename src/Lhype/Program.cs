@@ -1,6 +1,8 @@
 // Entry point of the lhype binary. Errors end here, and only here: one sentence on standard error and the
 // exit status the documentation promises.
 
+using System;
+using System.IO;
 using Lhype.Cli;
 using Lhype.Host;
 using Lhype.Images;
@@ -18,7 +20,9 @@ internal static class Program
         try
         {
             ImageStore images = new(ImageStore.DefaultRoot);
-            return new CommandLine(StandardStreams.Output, RunCommand.Run, images).Invoke(args);
+            string calledAs = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
+            string[] words = calledAs == "lhype_add" ? ["add", .. args] : args;
+            return new CommandLine(StandardStreams.Output, RunCommand.Run, images).Invoke(words);
         }
         catch (UsageException error)
         {

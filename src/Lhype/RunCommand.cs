@@ -9,6 +9,7 @@ using System.Threading;
 using Lhype.Cpu;
 using Lhype.Host;
 using Lhype.Machine;
+using Lhype.Machine.Control;
 using Lhype.Terminal;
 
 namespace Lhype;
@@ -23,9 +24,14 @@ internal static class RunCommand
     /// <summary>Runs the machine <paramref name="config"/> describes until it ends, starting it again as
     /// often as the guest resets it, unless that is to end it. Returns the exit status. Throws LhypeException
     /// for whatever is wrong with the configuration or the host.</summary>
-    internal static int Run(MachineConfig config)
+    internal static int Run(MachineConfig config) => Run(config, _ => { });
+
+    /// <summary>As above; <paramref name="started"/> hears the domain's name once its guest runs.</summary>
+    internal static int Run(MachineConfig config, Action<string> started)
     {
         MachineBuilder.Check(config);
+        using RunningDomain domain = new(DomainDirectory.ForUser(), config);
+        config = domain.Config;
         Messages messages = new();
         long deadlineNs = config.TimeoutSeconds > 0
             ? HostClock.MonotonicNs() + (long)(config.TimeoutSeconds * 1e9)
@@ -33,7 +39,7 @@ internal static class RunCommand
         int shortLives = 0;
         for (bool first = true; ; first = false)
         {
-            using RunSession session = new(config, messages, first, deadlineNs);
+            using RunSession session = new(domain, messages, first ? started : null, deadlineNs);
             MachineExit exit = session.Run();
             if (exit.Kind == MachineExitKind.Reset && !session.EndsAtReset)
             {
@@ -61,10 +67,10 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
     private readonly MachineConfig _config;
     private readonly Messages _messages;
-    private readonly bool _first;
+    private readonly Action<string>? _started;                  // null in later lives
     private readonly long _deadlineNs;
-    private readonly ConsoleSession _console;
-    private readonly ConsoleSession? _serial;                   // beside a virtio console
+    private readonly ConsoleSession _serial;
+    private readonly ConsoleSession? _virtio;
     private readonly BuiltMachine _built;
     private readonly ManualResetEventSlim _ended = new();       // the vCPU's thread is through
     private readonly ManualResetEventSlim _finished = new();    // and the console's output written
@@ -74,35 +80,43 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     private bool _threadGone;
     private string _registers = "";
 
-    /// <summary>Builds the machine, which must end before <paramref name="deadlineNs"/> of the monotonic
-    /// clock. Throws LhypeException.</summary>
-    internal RunSession(MachineConfig config, Messages messages, bool first, long deadlineNs)
+    /// <summary>Builds the machine of <paramref name="domain"/>, which must end before
+    /// <paramref name="deadlineNs"/> of the monotonic clock. <paramref name="started"/>, in its first life
+    /// only, hears that it runs. Throws LhypeException.</summary>
+    internal RunSession(
+        RunningDomain domain, Messages messages, Action<string>? started, long deadlineNs)
     {
-        _config = config;
+        _config = domain.Config;
         _messages = messages;
-        _first = first;
+        _started = started;
         _deadlineNs = deadlineNs;
-        bool hasVirtioConsole = config.Console == MachineConfig.Stdio;
         Action<string> failed = error => End(MachineExitKind.HostError, error);
-        string output = hasVirtioConsole ? MachineConfig.Stdio : config.Serial;
-        _console = new ConsoleSession(output, messages, failed);
+        _serial = new ConsoleSession(_config.Serial, domain.SerialPort, messages, failed);
         try
         {
-            // Both on one terminal is one console.
-            bool shared = config.Serial == MachineConfig.Stdio;
-            _serial = hasVirtioConsole && !shared
-                ? new ConsoleSession(config.Serial, messages, failed)
+            _virtio = _config.HasVirtioConsole
+                ? new ConsoleSession(_config.Console, domain.VirtioConsole, messages, failed)
                 : null;
-            GuestConsole? serial = shared ? _console.Console : _serial?.Console;
-            _built = MachineBuilder.Build(config, _console.Console, serial);
+            GuestConsole? serial = _virtio is null ? null : _serial.Console;
+            _built = MachineBuilder.Build(_config, Main.Console, serial, messages.Say);
         }
         catch
         {
-            _serial?.Dispose();
-            _console.Dispose();
+            _virtio?.Dispose();
+            _serial.Dispose();
             throw;
         }
+
+        domain.Attach(this);
     }
+
+    /// <summary>The machine.</summary>
+    internal BuiltMachine Built => _built;
+
+    // The console the kernel is told to use, and the one whose keys the user's terminal sends.
+    private ConsoleSession Main => _virtio ?? _serial;
+
+    private ConsoleSession OnTerminal => _virtio is { UsesTerminal: true } ? _virtio : _serial;
 
     /// <summary>True if a reset asked for by the guest ends the run: by option, or because a panic would
     /// reset again and again.</summary>
@@ -116,13 +130,15 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     internal MachineExit Run()
     {
         using IDisposable signals = CatchSignals();
-        _console.Start(this, () => End(MachineExitKind.Stopped, "the user left"));
-        if (_first && _config.Verbosity >= 0)
+        void Leave() => End(MachineExitKind.Stopped, "the user left");
+        _serial.Start(this, Leave);
+        _virtio?.Start(this, Leave);
+        if (_started is not null && _config.Verbosity >= 0)
         {
             int details = _built.KernelName.IndexOf(" (", StringComparison.Ordinal);
             string kernel = details < 0 ? _built.KernelName : _built.KernelName[..details];
-            string leave = _console.Interactive ? "; Ctrl-A x leaves, Ctrl-A h lists keys" : "";
-            _messages.Say($"engine {_built.EngineName}, kernel {kernel}, "
+            string leave = OnTerminal.Interactive ? "; Ctrl-A x leaves, Ctrl-A h lists keys" : "";
+            _messages.Say($"guest {_config.Name}, engine {_built.EngineName}, kernel {kernel}, "
                 + $"{_config.MemoryBytes >> 20} MiB{leave}");
         }
 
@@ -132,6 +148,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         {
             _built.Machine.RequestEnd(early);
         }
+
+        _started?.Invoke(_config.Name);
 
         if (!EndsBefore(_deadlineNs))
         {
@@ -143,7 +161,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
         _threadGone = thread.Join(StopPatience);
         if (_threadGone)
         {
-            _registers = VcpuRegisters.Describe(_built.Vcpu);
+            _registers = _built.DescribeState();
         }
 
         return Settle(_built.Machine.Ended ?? _exit!);
@@ -152,13 +170,13 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     /// <summary>Gives the terminal back and says what is to be said about the end.</summary>
     internal void Report(MachineExit exit)
     {
-        _console.Dispose();
-        _serial?.Dispose();
+        _virtio?.Dispose();
+        _serial.Dispose();
         _finished.Set();
-        string text = RunReport.Describe(exit, _registers, _console.Console.LastLine);
+        string text = RunReport.Describe(exit, _registers, Main.Console.LastLine);
         if (text.Length != 0)
         {
-            if (_console.SharesTerminal && !_console.Console.AtLineStart)
+            if (OnTerminal.SharesTerminal && !OnTerminal.Console.AtLineStart)
             {
                 _messages.Lines("");
             }
@@ -207,11 +225,14 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     /// <inheritdoc/>
     public void Stop() => End(MachineExitKind.Stopped, "the user stopped it");
 
+    /// <summary>From any thread: ends the guest at once, for the control socket.</summary>
+    internal void Kill() => End(MachineExitKind.Killed, "by 'lhype stop --force'");
+
     /// <summary>Frees the machine, if its thread has let go of it.</summary>
     public void Dispose()
     {
-        _console.Dispose();
-        _serial?.Dispose();
+        _virtio?.Dispose();
+        _serial.Dispose();
         _finished.Set();
         if (_threadGone)
         {
@@ -221,7 +242,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
     // A panicking kernel with panic=-1 resets the machine: that is no wish for a reset, it is a crash.
     private MachineExit Settle(MachineExit exit) =>
-        exit.Kind == MachineExitKind.Reset && _console.Console.PanicLine is { } panic
+        exit.Kind == MachineExitKind.Reset && Main.Console.PanicLine is { } panic
             ? new MachineExit(MachineExitKind.Crashed, panic)
             : exit;
 
@@ -271,8 +292,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
     {
         if (!_finished.Wait(OutputPatience))
         {
-            _console.Abandon();
-            _serial?.Abandon();
+            _virtio?.Abandon();
+            _serial.Abandon();
         }
 
         _ended.Wait(StopPatience);
@@ -281,7 +302,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
     private SignalHandlers CatchSignals() => new(
         signal => End(MachineExitKind.Killed, $"signal {signal}"),
-        _console.Continued);
+        OnTerminal.Continued,
+        OnTerminal.WindowChanged);
 
     private sealed class SignalHandlers : IDisposable
     {
@@ -290,7 +312,7 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
 
         private readonly List<PosixSignalRegistration> _registrations = [];
 
-        internal SignalHandlers(Action<string> end, Action continued)
+        internal SignalHandlers(Action<string> end, Action continued, Action windowChanged)
         {
             foreach (PosixSignal signal in Ending)
             {
@@ -304,6 +326,8 @@ internal sealed class RunSession : IMonitorTarget, IDisposable
             if (OperatingSystem.IsLinux())
             {
                 _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => continued()));
+                _registrations.Add(
+                    PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => windowChanged()));
             }
         }
 

@@ -23,6 +23,14 @@ internal static class RunReport
             MachineExitKind.HostError => $"The guest had to stop: {exit.Reason}.",
             _ => "",
         };
+        bool starved = exit.Kind == MachineExitKind.Crashed
+            && (exit.Reason.Contains("deadlocked on memory", StringComparison.Ordinal)
+                || exit.Reason.Contains("out of memory", StringComparison.OrdinalIgnoreCase));
+        if (starved)
+        {
+            text += "\nIts memory was too small; give it more, with --memory or the first word of lhype add.";
+        }
+
         bool guestFault = exit.Kind is MachineExitKind.Crashed or MachineExitKind.TimedOut;
         if (guestFault && registers.Length != 0)
         {
@@ -54,6 +62,7 @@ internal static class RunReport
         Add(text, "TLB misses", Number(counters.TlbMisses));
         Add(text, "TLB misses in emitted code", Number(counters.TlbWalks));
         Add(text, "TLB flushes", Number(counters.TlbFlushes));
+        Add(text, "system instructions emitted", Number(counters.SystemThunks));
         Add(text, "exits: trapped instruction", Number(counters.TrapExits));
         Add(text, "exits: jump linked", Number(counters.LinkExits));
         Add(text, "exits: indirect jump", Number(counters.IndirectExits));

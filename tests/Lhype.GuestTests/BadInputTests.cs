@@ -21,7 +21,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData(2, "run", "--frobnicate")]
     [InlineData(2, "run", "-m", "lots")]
     [InlineData(2, "run", "-c", "2")]
-    [InlineData(2, "run", "--net", "user")]
+    [InlineData(2, "run", "--net", "bridge")]
     [InlineData(2, "images", "pull", "nothing")]
     [InlineData(1, "run", "/nonexistent/vmlinux")]
     [InlineData(1, "run", "debian-i386", "-i", "/nonexistent/initrd")]
@@ -32,6 +32,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData(1, "run", "debian-i386", "-m", "1M")]
     [InlineData(1, "run", "/")]
     [InlineData(1, "run", "/dev/null")]
+    [InlineData(1, "run", "debian-i386", "--net", "hub=/dev/null")]
     public void Errors_are_one_sentence_with_the_documented_status(int status, params string[] arguments) =>
         AssertRefused(status, arguments);
 

@@ -39,11 +39,19 @@ internal sealed class GuestSession : IDisposable
     }
 
     /// <summary>Starts lhype with pipes.</summary>
-    public static GuestSession Start(params string[] arguments) =>
-        new(new ProcessStartInfo(GuestProgram.Path, arguments));
+    public static GuestSession Start(params string[] arguments) => StartIn([], arguments);
+
+    /// <summary>As <see cref="Start"/>, with environment variables of its own.</summary>
+    public static GuestSession StartIn(Dictionary<string, string> environment, params string[] arguments) =>
+        new(With(environment, new ProcessStartInfo(GuestProgram.Path, arguments)));
 
     /// <summary>Starts lhype with a pseudo terminal as standard input, output and error.</summary>
-    public static GuestSession StartOnTerminal(params string[] arguments)
+    public static GuestSession StartOnTerminal(params string[] arguments) =>
+        StartOnTerminalIn([], arguments);
+
+    /// <summary>As <see cref="StartOnTerminal"/>, with environment variables of its own.</summary>
+    public static GuestSession StartOnTerminalIn(
+        Dictionary<string, string> environment, params string[] arguments)
     {
         List<string> words = [GuestProgram.Path, .. arguments];
         string command =
@@ -54,7 +62,17 @@ internal sealed class GuestSession : IDisposable
         ProcessStartInfo start =
             new("script", ["-q", "-e", "-f", "-c", $"stty rows 25 cols 80; {command}", "/dev/null"]);
         start.Environment["SHELL"] = "/bin/sh";
-        return new GuestSession(start);
+        return new GuestSession(With(environment, start));
+    }
+
+    private static ProcessStartInfo With(Dictionary<string, string> environment, ProcessStartInfo start)
+    {
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return start;
     }
 
     /// <summary>Everything on standard output so far (on a terminal, standard error too).</summary>

@@ -38,6 +38,16 @@ public sealed class RunReportTests
         Assert.EndsWith("last console line: bye", text, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("Kernel panic - not syncing: System is deadlocked on memory", true)]
+    [InlineData("Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled", true)]
+    [InlineData("Kernel panic - not syncing: Attempted to kill init!", false)]
+    public void CrashForLackOfMemoryIsSaidToBeOne(string panic, bool told)
+    {
+        string text = RunReport.Describe(new MachineExit(MachineExitKind.Crashed, panic), "", "");
+        Assert.Equal(told, text.Contains("give it more", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void StatisticsNameEveryCounter()
     {

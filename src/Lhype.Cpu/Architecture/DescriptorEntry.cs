@@ -56,7 +56,8 @@ public sealed unsafe partial class Processor
     private void KeepDescriptor(DescriptorKind kind, uint selector, uint cpl, ulong descriptor,
         ref SegmentCache segment)
     {
-        if ((selector & 4) != 0)
+        // A paravirtual guest's descriptors are not in its memory, where thunks would look for them.
+        if ((selector & 4) != 0 || _paravirtual != null)
         {
             return;
         }

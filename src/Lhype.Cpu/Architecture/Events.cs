@@ -126,7 +126,11 @@ public sealed unsafe partial class Processor
     private bool TryDeliver(uint vector, EventKind kind, bool hasError, uint error)
     {
         bool done;
-        if (IsRealMode)
+        if (_paravirtual != null)
+        {
+            done = TryDeliverParavirtual(vector, kind, hasError, error);
+        }
+        else if (IsRealMode)
         {
             done = TryDeliverReal(vector);
         }

@@ -18,6 +18,11 @@ public sealed unsafe partial class Processor
     {
         uint next = (uint)_state->Rip + (uint)instruction.Length;
         Mnemonic mnemonic = instruction.Mnemonic;
+        if (_paravirtual != null && TryExecuteParavirtual(instruction, next, out Outcome outcome))
+        {
+            return outcome;
+        }
+
         switch (mnemonic)
         {
             // Control transfers set RIP themselves.

@@ -134,6 +134,12 @@ public sealed unsafe partial class Processor
     /// <paramref name="vector"/> with the selector.</summary>
     private bool TryReadDescriptor(uint selector, uint vector, out ulong descriptor)
     {
+        if (_paravirtual != null)
+        {
+            return _paravirtual.TryDescriptor(selector, out descriptor)
+                || Raise(vector, SelectorError(selector));
+        }
+
         if (!TryLocateDescriptor(selector, out ulong linear))
         {
             descriptor = 0;

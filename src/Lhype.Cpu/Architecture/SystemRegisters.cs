@@ -338,14 +338,16 @@ public sealed unsafe partial class Processor
     {
         descriptor = 0;
         segment = default;
-        found = !IsNull(selector) && TryLocateDescriptor(selector, out _);
+        ulong linear = 0;
+        found = !IsNull(selector) && (_paravirtual != null
+            ? _paravirtual.TryDescriptor(selector, out descriptor)
+            : TryLocateDescriptor(selector, out linear));
         if (!found)
         {
             return true;
         }
 
-        _ = TryLocateDescriptor(selector, out ulong linear);
-        if (!_memory.TryRead(linear, 8, user: false, out descriptor))
+        if (_paravirtual == null && !_memory.TryRead(linear, 8, user: false, out descriptor))
         {
             return false;
         }

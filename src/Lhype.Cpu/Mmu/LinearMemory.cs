@@ -23,7 +23,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
 {
     private const ulong PageMask = ~4095UL;
     /// <summary>One bit for each linear page.</summary>
-    private const int JumpPagesBytes = 1 << 17;
+    private const int ExecutedPagesBytes = 1 << 17;
 
     private readonly CpuState* _state;
     private readonly GuestRam _ram;
@@ -31,7 +31,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private readonly TlbLog _globalLog = new();
     private readonly TlbLog _localLog = new();
     private readonly ulong _pages;
-    private readonly ulong* _jumpPages = (ulong*)NativeMemory.AllocZeroed(JumpPagesBytes);
+    private readonly ulong* _executedPages = (ulong*)NativeMemory.AllocZeroed(ExecutedPagesBytes);
     private int _jumpTables;
     private byte* _pageFlags;
 
@@ -42,7 +42,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
         _bus = bus;
         _pages = (ram.HighSize != 0 ? GuestRam.HighStart + ram.HighSize : ram.LowSize) >> 12;
         _pageFlags = (byte*)NativeMemory.AllocZeroed((nuint)_pages);
-        for (ulong gpa = GuestRam.VideoStart; gpa < GuestRam.VideoEnd && gpa >> 12 < _pages; gpa += 4096)
+        for (ulong gpa = GuestRam.VideoStart; gpa < GuestRam.VideoEnd && gpa >> 12 < _pages
+            && !ram.IsRamPage(gpa); gpa += 4096)
         {
             _pageFlags[gpa >> 12] = PageFlag.Device;
         }
@@ -52,13 +53,16 @@ public sealed unsafe partial class LinearMemory : IDisposable
         state->PageFlags = (ulong)_pageFlags;
         state->LocalLog = _localLog.Address;
         state->GlobalLog = _globalLog.Address;
-        _state->JumpPages = (ulong)_jumpPages;
+        _state->CodePages = (ulong)_executedPages;
         Window = new UserWindow(state, ram, this, alwaysWindow);
         ClearTables();
     }
 
     /// <summary>Who hears of writes to translated code; set once by the engine.</summary>
     internal ICodeWatcher? Watcher { get; set; }
+
+    /// <summary>Told when a page that is part of a larger one is used; null where nobody minds.</summary>
+    internal Action<ulong>? LargePageMet { get; set; }
 
     /// <summary>The user address space in the host's page tables, for programs that run long.</summary>
     internal UserWindow Window { get; }
@@ -232,7 +236,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
     public void Dispose()
     {
         Window.Dispose();
-        NativeMemory.Free(_jumpPages);
+        NativeMemory.Free(_executedPages);
         NativeMemory.Free(_pageFlags);
         _pageFlags = null;
         _localLog.Dispose();

@@ -70,7 +70,32 @@ public sealed unsafe partial class LinearMemory
     {
         FlushNonGlobal();
         Undo(_globalLog);
-        new Span<byte>(_jumpPages, JumpPagesBytes).Clear();
+        new Span<byte>(_executedPages, ExecutedPagesBytes).Clear();
+        new Span<ulong>(_state->LargeRegions, 2048 / 64).Clear();
+        _state->GlobalBit = (_state->Cr4 & ControlBits.Cr4Pge) != 0 ? PageWalk.GlobalPage : 0;
+        _state->WalkKind = EmittedWalk();
+    }
+
+    /// <summary>Which walk the control registers allow to emitted code. They change only with a complete
+    /// flush.</summary>
+    private WalkKind EmittedWalk()
+    {
+        const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
+        if ((_state->Cr0 & needed) != needed
+            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0
+            || (_state->Efer & ControlBits.EferLongActive) != 0)
+        {
+            return WalkKind.None;
+        }
+
+        bool extended = (_state->Cr4 & ControlBits.Cr4Pae) != 0;
+        if (LargePageMet != null)
+        {
+            return extended ? WalkKind.None : WalkKind.Legacy;
+        }
+
+        return extended ? WalkKind.Pae
+            : (_state->Cr4 & ControlBits.Cr4Pse) != 0 ? WalkKind.LegacyLarge : WalkKind.Legacy;
     }
 
     /// <summary>Remembers that <paramref name="linear"/> is part of a large page, see
@@ -79,6 +104,7 @@ public sealed unsafe partial class LinearMemory
     {
         ulong region = (linear >> 21) & 2047;
         _state->LargeRegions[region >> 6] |= 1UL << (int)(region & 63);
+        LargePageMet?.Invoke(linear);
     }
 
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
@@ -86,6 +112,7 @@ public sealed unsafe partial class LinearMemory
     {
         _state->TlbFlushes++;
         Window.Flush();
+        ForgetReturns();
         Undo(_localLog);
     }
 
@@ -123,9 +150,10 @@ public sealed unsafe partial class LinearMemory
             }
         }
 
-        if ((_jumpPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
+        if ((_executedPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
         {
             DropJumps((uint)linear >> 12);
+            ForgetReturns();
         }
     }
 
@@ -138,7 +166,12 @@ public sealed unsafe partial class LinearMemory
         entry->Table = table;
         entry->Stamp = stamp;
         entry->Global = global ? 1u : 0;
+        _executedPages[(linearPage >> 18) & 0x3FFF] |= 1UL << (int)((linearPage >> 12) & 63);
     }
+
+    /// <summary>No return address of a translated call may be used any more: what it leads to, or whose code
+    /// is mapped there, may have changed.</summary>
+    internal void ForgetReturns() => _state->ReturnStack = _state->ReturnTop;
 
     /// <summary>Empties a table of the jump cache before its first use.</summary>
     internal void OpenJumpTable(int index)
@@ -157,16 +190,15 @@ public sealed unsafe partial class LinearMemory
     }
 
     /// <summary>Makes the jump cache entry at <paramref name="offset"/> in CpuState lead from
-    /// <paramref name="linear"/>, whose page is in the code TLB, to host address
+    /// <paramref name="linear"/>, whose page is in the code TLB for <paramref name="mode"/>, to host address
     /// <paramref name="host"/>.</summary>
-    internal void FillJump(int offset, ulong linear, ulong host)
+    internal void FillJump(int offset, ulong linear, uint mode, ulong host)
     {
-        CodeTlbEntry* page = CpuState.CodeTlb(_state) + ((linear >> 12) & (CpuState.CodeTlbEntries - 1));
+        CodeTlbEntry* page = CpuState.CodeTlb(_state) + CpuState.CodeSlot(linear, mode);
         Log(page->Global != 0, large: false, linear & PageMask, offset);
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;
         entry->NegatedLinear = 0 - (uint)linear;
-        _jumpPages[(linear >> 18) & 0x3FFF] |= 1UL << (int)((linear >> 12) & 63);
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>

@@ -102,6 +102,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
     /// mode.</summary>
     private const int MaxPages = 16384;
 
+    private const int RecentPages = 4096;
+
     /// <summary>Linear pages remembered for one code page. A guest that maps it at more places starts over;
     /// jumps specialised on a forgotten place become look-ups.</summary>
     private const int MaxStamps = 256;
@@ -110,7 +112,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
     private readonly Emitter _emitter;
     /// <summary>The pages found last, by the low bits of page number and mode, in front of
     /// <see cref="_pages"/>.</summary>
-    private readonly CodePage?[] _recent = new CodePage?[1024];
+    private readonly CodePage?[] _recent = new CodePage?[RecentPages];
     private readonly Dictionary<ulong, CodePage> _pages = [];
     private readonly Dictionary<ulong, PageBlocks> _byGpa = [];
     private Block[] _blocks = new Block[16384];
@@ -148,7 +150,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
 
     internal CodePage PageFor(ulong gpa, uint modeKey)
     {
-        ref CodePage? recent = ref _recent[(int)((gpa >> 12) ^ modeKey) & 1023];
+        ref CodePage? recent = ref _recent[(int)((gpa >> 12) ^ (modeKey << 4)) & (RecentPages - 1)];
         if (recent != null && recent.Gpa == gpa && recent.ModeKey == modeKey)
         {
             return recent;
@@ -390,6 +392,8 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         {
             block.Page.Table[block.GuestOffset] = 0;
         }
+
+        _memory.ForgetReturns();
 
         // Jump cache entries may still lead here: offset 0 of code memory is the miss.
         _emitter.OverwriteWithJump(block.Start, target: 0);

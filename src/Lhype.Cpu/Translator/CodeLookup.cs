@@ -128,6 +128,7 @@ internal sealed unsafe partial class TranslatorVcpu
         if (!_ram.IsRamPage(translation.PageGpa))
         {
             // Nothing but RAM holds code here; the bus floats high, and FF FF is no instruction.
+            _ = _bus.ReadMmio(translation.PageGpa | (linear & 4095), 1);
             _ = Fault.Raise(_state, Vector.InvalidOpcode);
             return null;
         }

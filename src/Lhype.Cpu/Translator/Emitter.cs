@@ -288,6 +288,9 @@ internal sealed unsafe partial class Emitter
     /// <summary>Makes the rel32 at <paramref name="displacementOffset"/> lead here.</summary>
     internal void PatchHere(int displacementOffset) => Patch(displacementOffset, Offset);
 
+    /// <summary>Replaces one byte, a displacement of a short jump.</summary>
+    internal void PatchByte(int offset, int value) => _memory.Writable[offset] = (byte)value;
+
     /// <summary>Replaces the five bytes at <paramref name="offset"/> by jmp rel32.</summary>
     internal void OverwriteWithJump(int offset, int target)
     {

@@ -9,7 +9,8 @@
 //   r8                            address of the current memory operand: linear, then host
 //   r9 r10                        scratch; r9 is the target of an indirect jump
 //   r11                           the guest's arithmetic flags while parked (AH = SF ZF AF PF CF, AL = OF)
-//   rsp                           the host stack of the vCPU thread
+//   rsp                           the return stack: for each open translated call a host return address and
+//                                 the caller's r13; the bottom entry leads to Thunks.ReturnMiss
 //   host arithmetic flags         the guest's, unless parked or dead;  host DF is always 0
 //   x87, MMX, xmm0-7              the guest's
 //   FS                            the runtime's thread pointer, never touched

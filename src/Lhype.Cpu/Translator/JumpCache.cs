@@ -74,7 +74,8 @@ internal sealed unsafe class JumpCache
         int table = TableOf(mode);
         if (table >= 0)
         {
-            _memory.FillJump(table + (((int)linear & (CpuState.JumpTableEntries - 1)) * 16), linear, entry);
+            int offset = table + (((int)linear & (CpuState.JumpTableEntries - 1)) * 16);
+            _memory.FillJump(offset, linear, mode, entry);
         }
     }
 

@@ -75,7 +75,7 @@ internal sealed unsafe partial class Translator
         _emit.Arithmetic(4, slot, (CpuState.CodeTlbEntries - 1) << 5);
         if ((mode & ModeKey.Slot) != 0)
         {
-            _emit.Arithmetic(Alu.Xor, slot, (int)(mode & ModeKey.Slot) << 5);
+            _emit.Arithmetic(Alu.Xor, slot, (int)(mode & ModeKey.Slot) << (5 + CpuState.CodeSlotShift));
         }
     }
 
@@ -129,16 +129,69 @@ internal sealed unsafe partial class Translator
 
         _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
         EndOperand();
+        EnsureFlags();
+        if (_jumps.TableOf(_mode) < 0)
+        {
+            if (instruction.Op0Kind == OpKind.NearBranch32)
+            {
+                EmitDirectJump(TargetOffset(instruction));
+            }
+            else
+            {
+                EmitIndirectJump();
+            }
+
+            return true;
+        }
+
+        EmitHostCall(instruction);
+        return _current + 1 == _count;
+    }
+
+    /// <summary>
+    /// Calls the translation with the host's CALL, so that its RET is predicted. On the return stack lie the
+    /// host return address and above it this page's linear address. The RET arrives with the guest's return
+    /// address in r9: if it is not the one behind this call, the stack and the guest disagree, and the jump
+    /// cache decides. Entries are used only while mode, mappings and code are what they were at the call:
+    /// whatever changes one of them empties the stack (LinearMemory.ForgetReturns, Thunks.Dispatch).
+    /// </summary>
+    private void EmitHostCall(in Instruction instruction)
+    {
+        int next = _offsets[_current] + instruction.Length;
+        _emit.Bytes(0x41, 0x55);
         if (instruction.Op0Kind == OpKind.NearBranch32)
         {
-            EmitDirectJump(TargetOffset(instruction));
+            _emit.Byte(0xE8);
+            _emit.Int32(0);
+            EmitLink(_emit.Offset - 4, TargetOffset(instruction), call: true);
         }
         else
         {
-            EmitIndirectJump();
+            EmitTableIndex();
+            EmitThroughTable(call: true, _jumps.TableOf(_mode));
         }
 
-        return true;
+        // pop r13; ecx = r9 - (r13 + next) = r9 + ~(r13 + next) + 1; jecxz over the jump
+        _emit.Bytes(0x41, 0x5D);
+        _emit.Lea(Host.Scratch2, Host.CodePage, next);
+        _emit.Bytes(0x41, 0xF7, 0xD2);
+        _emit.Move(Host.Flags, Host.Rcx, wide: true);
+        _emit.Bytes(0x43, 0x8D, 0x4C, 0x0A);
+        _emit.Byte(0x01);
+        _emit.Bytes(0x67, 0xE3, 0);
+        int skip = _emit.Offset;
+        _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        EmitCachedJump(_mode);
+        _emit.PatchByte(skip - 1, _emit.Offset - skip);
+        _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        if (_current + 1 < _count)
+        {
+            EmitCharge(_current + 1);
+        }
+        else
+        {
+            EmitDirectJump(next);
+        }
     }
 
     private bool LowerReturn(in Instruction instruction)
@@ -148,7 +201,16 @@ internal sealed unsafe partial class Translator
         _emit.Lea(Host.GuestEsp, Host.GuestEsp,
             4 + (instruction.Code == Code.Retnd_imm16 ? instruction.Immediate16 : 0));
         EndOperand();
-        EmitIndirectJump();
+        EnsureFlags();
+        if (_jumps.TableOf(_mode) < 0)
+        {
+            EmitIndirectJump();
+        }
+        else
+        {
+            _emit.Byte(0xC3);
+        }
+
         return true;
     }
 
@@ -211,12 +273,13 @@ internal sealed unsafe partial class Translator
         EmitLink(_emit.JumpForward(), target);
     }
 
-    private void EmitLink(int patch, int target) => _cold[_coldCount++] = new ColdStub
+    private void EmitLink(int patch, int target, bool call = false) => _cold[_coldCount++] = new ColdStub
     {
         Kind = ColdKind.Link,
         Patch = patch,
         Target = target,
         Index = _current,
+        MayLoop = call || target <= _offsets[_current] || target >= 4096,
     };
 
     /// <summary>Jump to the linear address in r9, through the jump cache of this mode (see
@@ -236,11 +299,23 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        // lea r8d, [r9 * 8]; movzx r8d, r8w; jmp [r15 + r8 * 2 + table]
+        EmitTableIndex();
+        EmitThroughTable(call: false, table);
+    }
+
+    /// <summary>r8d = half the offset of the jump cache entry for r9: lea r8d, [r9 * 8]; movzx r8d,
+    /// r8w.</summary>
+    private void EmitTableIndex()
+    {
         _emit.Bytes(0x46, 0x8D, 0x04, 0xCD);
         _emit.Int32(0);
         _emit.TruncateTo16(Host.Address);
-        _emit.Bytes(0x43, 0xFF, 0x24 | 0x80, 0x47);
+    }
+
+    /// <summary>jmp or call [r15 + r8 * 2 + table].</summary>
+    private void EmitThroughTable(bool call, int table)
+    {
+        _emit.Bytes(0x43, 0xFF, (byte)(call ? 0x94 : 0xA4), 0x47);
         _emit.Int32(table);
     }
 
@@ -377,8 +452,7 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        bool forward = stub.Target > _offsets[stub.Index] && stub.Target < 4096;
-        int link = _cache.AddLink(stub.Patch, start, stub.Target, forward);
+        int link = _cache.AddLink(stub.Patch, start, stub.Target, !stub.MayLoop);
         _emit.Lea(Host.Address, Host.CodePage, stub.Target);
         _emit.MoveImmediate(Host.Scratch, link);
         _emit.Jump(_thunks.Link);

@@ -38,19 +38,20 @@ internal sealed unsafe partial class Thunks
         _emitter.Return();
 
         _emitter.Bind(slow);
+        EmitPopReturn();
         _emitter.Store(Host.Scratch, Host.State, Offset.Temp1, wide: true);
         EmitNotePlace();
-        EmitManagedCall(function, alignStack: true, loadArguments: true);
+        EmitManagedCall(function, loadArguments: true);
         _emitter.Move(Host.Address, Host.Rax, wide: true);
         EmitLoadVectors();
         EmitScratch(store: false, PreparedRegisters);
         _emitter.OpRegister(0x85, Host.Address, Host.Address, wide: true);
         int toFault = _emitter.JumpForward(Condition.Equal);
         _emitter.CompareMemory(Host.State, Offset.BounceActive, 0);
-        _emitter.Byte(0xC3);
+        EmitJumpReturn();
 
         _emitter.PatchHere(toFault);
-        _emitter.Bytes(0x41, 0x59);
+        _emitter.Load(Host.Scratch, Host.State, Offset.ThunkReturn, wide: true);
         _emitter.Store(Host.Scratch, Host.State, Offset.ExitHostPc, wide: true);
         _emitter.OpMemory(0xF7, 0, Host.State, Offset.Temp1);
         _emitter.Int32(unchecked((int)Mmu.AccessInfo.FlagsParked));
@@ -295,21 +296,23 @@ internal sealed unsafe partial class Thunks
     {
         Align();
         int start = _emitter.Offset;
+        EmitPopReturn();
         _emitter.Byte(0x9C);
+        _emitter.OpMemory(0x8F, 0, Host.State, Offset.ThunkFlags);
         EmitScratch(store: true, CommitRegisters);
-        EmitManagedCall(function, alignStack: false, loadArguments: false);
+        EmitManagedCall(function, loadArguments: false);
         _emitter.Store(Host.Rax, Host.State, Offset.Temp1);
         EmitLoadVectors();
         EmitScratch(store: false, CommitRegisters);
         _emitter.CompareMemory(Host.State, Offset.Temp1, 0);
         int toDropped = _emitter.JumpForward(Condition.NotEqual);
-        _emitter.Byte(0x9D);
-        _emitter.Byte(0xC3);
+        EmitThunkFlags();
+        EmitJumpReturn();
 
         _emitter.PatchHere(toDropped);
-        _emitter.Byte(0x9D);
+        EmitThunkFlags();
         _emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
-        _emitter.Bytes(0x41, 0x5A);
+        _emitter.Load(Host.Scratch2, Host.State, Offset.ThunkReturn, wide: true);
         _emitter.Store(Host.Scratch2, Host.State, Offset.ExitHostPc, wide: true);
         _emitter.Patch(EmitReason(ExitReason.CodeDropped), leave);
         return start;
@@ -319,10 +322,21 @@ internal sealed unsafe partial class Thunks
     /// can tell whose operand C# works on.</summary>
     private void EmitNotePlace()
     {
-        _emitter.Bytes(0x4C, 0x8B, 0x14, 0x24);
+        _emitter.Load(Host.Scratch2, Host.State, Offset.ThunkReturn, wide: true);
         _emitter.Store(Host.Scratch2, Host.State, Offset.ExitHostPc, wide: true);
         _emitter.Store(Host.CodePage, Host.State, Offset.CodePageBase, wide: true);
         _emitter.Store(Host.Rbp, Host.State, Offset.Gpr + (5 * 8), wide: true);
+    }
+
+    /// <summary>Takes the thunk's own return address off the return stack, which C# may empty.</summary>
+    private void EmitPopReturn() => _emitter.OpMemory(0x8F, 0, Host.State, Offset.ThunkReturn);
+
+    private void EmitJumpReturn() => _emitter.OpMemory(0xFF, 4, Host.State, Offset.ThunkReturn);
+
+    private void EmitThunkFlags()
+    {
+        _emitter.OpMemory(0xFF, 6, Host.State, Offset.ThunkFlags);
+        _emitter.Byte(0x9D);
     }
 
     private static readonly int[] PreparedRegisters =
@@ -342,7 +356,7 @@ internal sealed unsafe partial class Thunks
 
     /// <summary>Calls C# with (state, r8, r9d); the counter goes through memory so that C# may cut the
     /// budget.</summary>
-    private void EmitManagedCall(nint function, bool alignStack, bool loadArguments)
+    private void EmitManagedCall(nint function, bool loadArguments)
     {
         _emitter.Store(Host.Counter, Host.State, Offset.Counter);
         EmitSaveVectors();
@@ -353,18 +367,11 @@ internal sealed unsafe partial class Thunks
             _emitter.Move(Host.Rdx, Host.Scratch);
         }
 
-        if (alignStack)
-        {
-            _emitter.Bytes(0x48, 0x83, 0xEC, 0x08);
-        }
-
+        _emitter.Store(Host.Rsp, Host.State, Offset.ReturnStack, wide: true);
+        _emitter.Load(Host.Rsp, Host.State, Offset.HostRsp, wide: true);
         _emitter.MoveImmediate64(Host.Rax, function);
         _emitter.CallRegister(Host.Rax);
-        if (alignStack)
-        {
-            _emitter.Bytes(0x48, 0x83, 0xC4, 0x08);
-        }
-
+        _emitter.Load(Host.Rsp, Host.State, Offset.ReturnStack, wide: true);
         _emitter.Load(Host.Counter, Host.State, Offset.Counter);
     }
 }

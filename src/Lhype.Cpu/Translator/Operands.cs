@@ -37,6 +37,8 @@ internal struct ColdStub
     /// <summary>Link target, trap site, or the offset of the block for a poll.</summary>
     internal int Target;
     internal bool FlagsParked;
+    /// <summary>The jump may be part of a loop or a recursion: the budget must be looked at.</summary>
+    internal bool MayLoop;
 }
 
 /// <summary>Kinds of cold code.</summary>

@@ -318,13 +318,13 @@ internal sealed unsafe partial class Thunks
         _emitter.Int32(-1);
     }
 
-    /// <summary>INVLPG of a page that is not a piece of a large one and that no indirect jump has led to; see
-    /// LinearMemory.FlushPage.</summary>
+    /// <summary>INVLPG of a page that is not a piece of a large one and that has run no
+    /// code; see LinearMemory.FlushPage.</summary>
     private int EmitInvalidatePage()
     {
         int start = EmitStart();
         EmitDeclineFlush();
-        _emitter.Load(Host.Rcx, Host.State, Offset.JumpPages, wide: true);
+        _emitter.Load(Host.Rcx, Host.State, Offset.CodePages, wide: true);
         _emitter.Move(Host.Rax, Host.Address);
         _emitter.ShiftRight(Host.Rax, 12);
         _emitter.TestBit(Host.Rax, Host.Rcx, 0);
@@ -356,7 +356,7 @@ internal sealed unsafe partial class Thunks
             CodeLabel other = new();
             _emitter.Move(Host.Rcx, Host.Address);
             _emitter.ShiftRight(Host.Rcx, 7);
-            _emitter.Arithmetic(Alu.Xor, Host.Rcx, (int)mode << 5);
+            _emitter.Arithmetic(Alu.Xor, Host.Rcx, (int)mode << (5 + CpuState.CodeSlotShift));
             _emitter.Arithmetic(Alu.And, Host.Rcx, (CpuState.CodeTlbEntries - 1) << 5);
             _emitter.Operate(Alu.Add, Host.Rcx, Host.State, wide: true);
             _emitter.Load(Host.Rdx, Host.Rcx, Offset.CodeTlb, wide: true);

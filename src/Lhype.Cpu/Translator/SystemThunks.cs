@@ -43,7 +43,8 @@ internal sealed unsafe partial class Thunks
     private int _declineCalled;
     private int _declineJumped;
 
-    /// <summary>r9d = linear target, flags parked: goes to its translation for CpuState.ModeKey.</summary>
+    /// <summary>r9d = linear target, flags parked: goes to its translation for CpuState.ModeKey. The mode or
+    /// the mappings may have changed, so no open call can be returned to by RET.</summary>
     internal int Dispatch { get; private set; }
     internal int PopFlags { get; private set; }
     internal int ReadTimeStamp { get; private set; }
@@ -90,12 +91,13 @@ internal sealed unsafe partial class Thunks
         Align();
         int start = _emitter.Offset;
         CodeLabel miss = new();
+        _emitter.Load(Host.Rsp, Host.State, Offset.ReturnTop, wide: true);
         _emitter.Move(Host.Address, Host.Scratch);
         _emitter.ShiftRight(Host.Address, 7);
         _emitter.Load(Host.Scratch2, Host.State, Offset.ModeKey);
         _emitter.Move(Host.CodePage, Host.Scratch2);
         _emitter.Arithmetic(Alu.And, Host.CodePage, (int)ModeKey.Slot);
-        _emitter.ShiftLeft(Host.CodePage, 5);
+        _emitter.ShiftLeft(Host.CodePage, 5 + CpuState.CodeSlotShift);
         _emitter.Operate(Alu.Xor, Host.Address, Host.CodePage);
         _emitter.Arithmetic(Alu.And, Host.Address, (CpuState.CodeTlbEntries - 1) << 5);
         _emitter.Move(Host.CodePage, Host.Scratch);

@@ -57,6 +57,10 @@ internal sealed unsafe partial class Thunks
         Commit = EmitCommit(commit, leave);
         Enter = EmitEnter();
         EmitSystemThunks(model);
+        Align();
+        ReturnMiss = emitter.Offset;
+        emitter.ParkFlags();
+        emitter.Jump(Dispatch);
         EmitNativeRoutines(memory, native);
         Align();
         End = emitter.Offset;
@@ -77,6 +81,8 @@ internal sealed unsafe partial class Thunks
     internal int Prepare { get; }
     /// <summary>Writes the bounce buffer back; changes r10 only.</summary>
     internal int Commit { get; }
+    /// <summary>Where a RET without an open call leads; r9d = linear target.</summary>
+    internal int ReturnMiss { get; }
     /// <summary>void enter(CpuState*, void* code).</summary>
     internal int Enter { get; }
     /// <summary>First offset free for blocks.</summary>
@@ -112,6 +118,7 @@ internal sealed unsafe partial class Thunks
     /// <summary>Stores the guest's registers and flags, restores the caller's, returns from Enter.</summary>
     private void EmitLeave()
     {
+        _emitter.Store(Host.Rsp, Host.State, Offset.ReturnStack, wide: true);
         _emitter.Byte(0x9C);
         _emitter.Bytes(0x41, 0x5A);
         _emitter.Store(Host.Scratch2, Host.State, Offset.ArithFlags);
@@ -167,6 +174,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Load(Host.Counter, Host.State, Offset.Counter);
         _emitter.Load(Host.CodePage, Host.State, Offset.CodePageBase, wide: true);
         _emitter.Load(Host.Flags, Host.State, Offset.Temp0, wide: true);
+        _emitter.Load(Host.Rsp, Host.State, Offset.ReturnStack, wide: true);
         _emitter.OpMemory(0xFF, 4, Host.State, Offset.Temp1);
         return start;
     }

@@ -197,21 +197,25 @@ internal sealed unsafe partial class Translator
         return false;
     }
 
-    /// <summary>A block goes on behind a conditional jump forward, which is most often not taken, unless what
-    /// follows has been translated already.</summary>
+    /// <summary>A block goes on behind a call, and behind a conditional jump forward, which is most often not
+    /// taken, unless what follows has been translated already.</summary>
     private bool GoesOn(CodePage page, in Instruction instruction, int next) =>
-        instruction.IsJccShortOrNear && next < 4096 && page.Table[next] == 0
-        && (int)instruction.NearBranch32 >= instruction.Length
-        && _classes.KindOf(instruction, _mode) == InstructionKind.Special;
+        next < 4096 && page.Table[next] == 0 && _classes.KindOf(instruction, _mode) == InstructionKind.Special
+        && (instruction.Mnemonic == Mnemonic.Call
+            || (instruction.IsJccShortOrNear && (int)instruction.NearBranch32 >= instruction.Length));
 
-    /// <summary>Splits the block behind each conditional jump: the budget is charged for one segment at a
+    /// <summary>True for what may leave a block in its middle.</summary>
+    private static bool EndsSegment(in Instruction instruction) =>
+        instruction.IsJccShortOrNear || instruction.Mnemonic == Mnemonic.Call;
+
+    /// <summary>Splits the block behind each conditional jump and call: the budget is charged for one segment at a
     /// time, so that it is right wherever the block is left.</summary>
     private void ComputeSegments()
     {
         int end = _count;
         for (int i = _count - 1; i >= 0; i--)
         {
-            if (_instructions[i].IsJccShortOrNear)
+            if (EndsSegment(_instructions[i]))
             {
                 end = i + 1;
             }
@@ -260,7 +264,7 @@ internal sealed unsafe partial class Translator
             ref readonly Instruction instruction = ref _instructions[i];
             InstructionKind kind = _classes.KindOf(instruction, _mode);
             if (kind == InstructionKind.Trap || instruction.Mnemonic == Mnemonic.Sti
-                || instruction.IsJccShortOrNear || InstructionClasses.IsEmittedSystem(instruction, _mode))
+                || EndsSegment(instruction) || InstructionClasses.IsEmittedSystem(instruction, _mode))
             {
                 live = All;
             }

@@ -17,6 +17,11 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// <summary>Guest instructions between two looks at events: about 10 us of guest time.</summary>
     private const int Budget = 49152;
 
+    /// <summary>Room for the calls of one budget, which is when its depth is looked at, for as many before
+    /// them, and for a signal handler.</summary>
+    private const int ReturnStackBytes = (2 * Budget * 16) + (512 << 10);
+    private const ulong DeepestReturns = Budget * 16;
+
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
     private readonly CpuState* _state;
@@ -27,6 +32,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private readonly Thunks _thunks;
     private readonly Translator _translator;
     private readonly JumpCache _jumps;
+    private readonly ReturnStack _returns = new(ReturnStackBytes);
     private readonly Processor _processor;
     private readonly NativeRoutines _native = new();
     private readonly IDisposable _faultRange;
@@ -38,6 +44,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private int _generation;
     private volatile bool _stop;
     private bool _stepOut;
+    private uint _returnMode;
     private bool _modeDirty = true;
     private ulong _translationTicks;
     private EngineStatistics _statistics;
@@ -59,6 +66,9 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _translator = new Translator(_emitter, _thunks, _cache, _memory, _jumps, ram, model,
             options.MaxBlockInstructions);
         _state->JumpMiss = (ulong)_code.Executable;
+        _returns.SetBottom((ulong)(_code.Executable + _thunks.ReturnMiss));
+        _state->ReturnTop = _returns.Top;
+        _memory.ForgetReturns();
         _processor = new Processor(_state, _memory, ram, bus, _native, model);
         _enter = (delegate* unmanaged[Cdecl]<CpuState*, byte*, void>)(_code.Executable + _thunks.Enter);
         _codeEnd = _thunks.End;
@@ -113,6 +123,15 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     }
 
     /// <inheritdoc/>
+    public ParavirtualCpu AttachParavirtual(IParavirtualHost host)
+    {
+        ParavirtualCpu cpu = new(_state, _memory, _processor, host, () => _modeDirty = true);
+        _processor.Attach(cpu);
+        _memory.LargePageMet = cpu.RefuseLargePage;
+        return cpu;
+    }
+
+    /// <inheritdoc/>
     public void InvalidateCode(ulong gpa, ulong length)
     {
         while (length != 0)
@@ -147,6 +166,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _alternateStack?.Dispose();
         _cache.Clear();
         _code.Dispose();
+        _returns.Dispose();
         _memory.Dispose();
         _handle.Free();
         NativeMemory.AlignedFree(_state);
@@ -312,6 +332,11 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             _state->BudgetStart = Budget;
         }
 
+        if (mode != _returnMode || _state->ReturnTop - _state->ReturnStack > DeepestReturns)
+        {
+            _memory.ForgetReturns();
+        }
+
         while (true)
         {
             _enter(_state, code);
@@ -320,6 +345,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 // Emitted code changes rings and segments by itself.
                 mode = _state->ModeKey;
             }
+
+            _returnMode = mode;
 
             _state->InstructionCount += (ulong)(_state->BudgetStart - _state->Counter);
             _state->BudgetStart = _state->Counter;

@@ -71,8 +71,7 @@ public static class BootLoader
             };
         }
 
-        (ulong, ulong) initrd =
-            Initrd.Place(inputs.Initrds, memory, kernel.ReservedEnd, kernel.InitrdAddressMax);
+        (ulong, ulong) initrd = Initrd.Place(inputs.Initrds, memory, kernel);
         ulong setupData = WriteSeed(inputs.Entropy, memory);
         byte[] zeroPage = BootParams.Make(kernel, map, memory, initrd, setupData, inputs.AcpiRsdpAddress);
         MustWrite(memory, BootLayout.ZeroPage, zeroPage);

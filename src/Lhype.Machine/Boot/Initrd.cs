@@ -30,11 +30,11 @@ internal static class Initrd
 
     private const ulong PageMask = 4095;
 
-    /// <summary>Writes the files one after the other below every limit and above
-    /// <paramref name="kernelEnd"/>. Returns where and how long; (0, 0) without files. Throws LhypeException
-    /// if there is no room.</summary>
+    /// <summary>Writes the files one after the other as high as they fit: above the kernel, or with little
+    /// memory in the gap below it. Returns where and how long; (0, 0) without files. Throws LhypeException if
+    /// there is no room.</summary>
     public static (ulong Address, ulong Length) Place(IReadOnlyList<InitrdFile> files, GuestMemory memory,
-        ulong kernelEnd, uint addressMax)
+        KernelImage kernel)
     {
         ulong length = TotalLength(files);
         if (length == 0)
@@ -42,25 +42,18 @@ internal static class Initrd
             return (0, 0);
         }
 
-        ulong top = Math.Min(Math.Min(memory.LowSize, (ulong)addressMax + 1), DirectlyMappedEnd) & ~PageMask;
-        ulong bottom = (Math.Max(kernelEnd, BootLayout.ReservedEnd) + PageMask) & ~PageMask;
-        if (bottom > top || length > top - bottom)
+        ulong reach = Math.Min(memory.LowSize, (ulong)kernel.InitrdAddressMax + 1);
+        ulong kernelStart = ulong.MaxValue;
+        foreach (KernelSegment segment in kernel.Segments)
         {
-            // Rather copied by the kernel than refused.
-            top = Math.Min(memory.LowSize, (ulong)addressMax + 1) & ~PageMask;
+            kernelStart = Math.Min(kernelStart, segment.Physical);
         }
 
-        if (bottom > top || length > top - bottom)
-        {
-            throw TooLarge(files, length, memory);
-        }
-
-        ulong start = (top - length) & ~PageMask;
-        if (start < bottom)
-        {
-            throw TooLarge(files, length, memory);
-        }
-
+        // The second place is rather copied by the kernel than refused.
+        ulong start = HighestFit(length, kernel.ReservedEnd, Math.Min(reach, DirectlyMappedEnd))
+            ?? HighestFit(length, kernel.ReservedEnd, reach)
+            ?? HighestFit(length, 0, Math.Min(reach, kernelStart))
+            ?? throw TooLarge(files, length, memory);
         ulong at = start;
         ReadOnlySpan<byte> padding = stackalloc byte[3];
         foreach (InitrdFile file in files)
@@ -76,6 +69,17 @@ internal static class Initrd
         }
 
         return (start, length);
+    }
+
+    /// <summary>The highest page in [<paramref name="bottom"/>, <paramref name="top"/>) above the first MiB
+    /// from which <paramref name="length"/> bytes fit.</summary>
+    private static ulong? HighestFit(ulong length, ulong bottom, ulong top)
+    {
+        bottom = (Math.Max(bottom, BootLayout.ReservedEnd) + PageMask) & ~PageMask;
+        top &= ~PageMask;
+        return top >= bottom && length <= top - bottom && ((top - length) & ~PageMask) >= bottom
+            ? (top - length) & ~PageMask
+            : null;
     }
 
     private static ulong TotalLength(IReadOnlyList<InitrdFile> files)

@@ -22,13 +22,22 @@ public static class KernelCommandLine
         "quiet",                // messages cost time; dmesg has them
     ];
 
+    private static readonly string[] ParavirtualDefaults =
+    [
+        "console=hvc0",         // the console is a device of the host's
+        "cryptomgr.notests",
+        "panic=-1",
+        "quiet",
+    ];
+
     private static readonly string[] Verbose = ["debug", "ignore_loglevel", "loglevel", "quiet"];
 
     /// <summary>The command line for <paramref name="kind"/>: defaults unless <paramref name="automatic"/>
     /// is false, <paramref name="extra"/> (what other options imply, such as <c>root=/dev/vda</c>), then
     /// <paramref name="user"/>. A default or extra word is left out if the user has a word for the same
-    /// parameter.</summary>
-    public static string Assemble(KernelKind kind, IReadOnlyList<string> extra, string user, bool automatic)
+    /// parameter. A <paramref name="paravirtual"/> guest has no PC around it.</summary>
+    public static string Assemble(KernelKind kind, IReadOnlyList<string> extra, string user, bool automatic,
+        bool paravirtual = false)
     {
         string userWords = user.Trim();
         if (!automatic || kind == KernelKind.Multiboot)
@@ -49,7 +58,8 @@ public static class KernelCommandLine
 
         bool verbose = Array.Exists(Verbose, taken.Contains);
         var line = new StringBuilder();
-        foreach (string word in (IEnumerable<string>)[.. LinuxDefaults, .. extra])
+        string[] defaults = paravirtual ? ParavirtualDefaults : LinuxDefaults;
+        foreach (string word in (IEnumerable<string>)[.. defaults, .. extra])
         {
             string name = ParameterName(word);
             if (!taken.Contains(name) && !(name == "quiet" && verbose))

@@ -4,6 +4,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Text;
 using Lhype.Host;
 
 namespace Lhype.Machine.Boot;
@@ -53,6 +54,9 @@ public sealed class KernelImage
 
     /// <summary>One line about the kernel: format, compression, version.</summary>
     public string Description { get; private init; } = "";
+
+    /// <summary>What <c>uname -r</c> will print, as a bzImage states it; empty for other kernels.</summary>
+    public string Release { get; private init; } = "";
 
     /// <summary>The bzImage setup header from offset 0x1F1, empty for other kernels.</summary>
     public ReadOnlyMemory<byte> SetupHeader { get; private init; }
@@ -115,6 +119,21 @@ public sealed class KernelImage
             : $"The file {name} is no kernel: it is neither a bzImage, an ELF file nor a multiboot image.");
     }
 
+    /// <summary>True if <paramref name="text"/> stands in what is loaded.</summary>
+    public bool HasText(string text)
+    {
+        byte[] wanted = Encoding.ASCII.GetBytes(text);
+        foreach (KernelSegment segment in Segments)
+        {
+            if (segment.Data.Span.IndexOf(wanted) >= 0)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     private static KernelImage FromMultiboot(string name, MultibootHeader header, ReadOnlyMemory<byte> bytes)
     {
         (IReadOnlyList<KernelSegment> segments, ulong entry) = header.Resolve(bytes, name);
@@ -148,6 +167,7 @@ public sealed class KernelImage
             return new KernelImage(name, KernelKind.LinuxPacked, bits, start, [segment])
             {
                 Description = $"{protocol}, unpacks itself{release}",
+                Release = image.Release.Split(' ')[0],
                 SetupHeader = image.Header,
                 CommandLineMax = commandLineMax,
                 InitrdAddressMax = image.InitrdAddressMax,
@@ -173,6 +193,7 @@ public sealed class KernelImage
         return new KernelImage(name, KernelKind.Linux, elf.Bits, entry, elf.Segments)
         {
             Description = $"{protocol}, {compression}, {elf.Bits}-bit{release}",
+            Release = image.Release.Split(' ')[0],
             SetupHeader = image.Header,
             CommandLineMax = commandLineMax,
             InitrdAddressMax = image.InitrdAddressMax,

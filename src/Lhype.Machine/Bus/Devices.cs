@@ -43,6 +43,16 @@ public interface ISaveable
     void Restore(BinaryReader reader);
 }
 
+/// <summary>What asserts INTR towards the vCPU.</summary>
+public interface IInterruptSource
+{
+    /// <summary>True while an interrupt can be delivered. Cheap: asked at every poll.</summary>
+    bool InterruptRequested { get; }
+
+    /// <summary>INTA: the vector to deliver, or -1 if the request has gone.</summary>
+    int Acknowledge();
+}
+
 /// <summary>One interrupt input of an interrupt controller, as seen by the device that drives it.</summary>
 public sealed class IrqLine
 {

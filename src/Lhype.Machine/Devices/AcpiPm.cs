@@ -63,6 +63,10 @@ public sealed class AcpiPm : IPortDevice, ISaveable
         bus.AddPorts(MemoryMap.ResetControlPort, 1, this);
     }
 
+    /// <summary>True if the guest wants to hear of the power button. Guests forget a press from
+    /// before.</summary>
+    public bool PowerButtonEnabled => (_enable & StatusPowerButton) != 0;
+
     /// <summary>Presses the power button: the guest's way to be asked to shut down.</summary>
     public void PressPowerButton()
     {

@@ -10,7 +10,7 @@ using Lhype.Machine.Bus;
 namespace Lhype.Machine.Devices;
 
 /// <summary>Routes interrupt lines and messages of the board to the vCPU.</summary>
-public sealed class InterruptRouter : ISaveable
+public sealed class InterruptRouter : IInterruptSource, ISaveable
 {
     private readonly Pic8259 _pic;
     private readonly IoApic _ioApic;
@@ -31,7 +31,7 @@ public sealed class InterruptRouter : ISaveable
     /// <summary>The IO-APIC this router feeds.</summary>
     public IoApic IoApic => _ioApic;
 
-    /// <summary>INTR as the vCPU sees it. Cheap: called at every poll.</summary>
+    /// <inheritdoc/>
     public bool InterruptRequested =>
         _localApic.InterruptReady || (_pic.Intr && _localApic.AcceptsExtInt);
 

@@ -49,7 +49,7 @@ internal sealed class LocalApicTimer
             if (_initialCount != 0 && _mode != ModeTscDeadline)
             {
                 _startNs = _clock.NowNs - ((_initialCount - (ulong)left) * CountNs);
-                ArmCount();
+                ArmCount(running: left != 0);
             }
         }
     }
@@ -65,7 +65,7 @@ internal sealed class LocalApicTimer
             {
                 _initialCount = value;
                 _startNs = _clock.NowNs;
-                ArmCount();
+                ArmCount(running: true);
             }
         }
     }
@@ -167,7 +167,9 @@ internal sealed class LocalApicTimer
         }
     }
 
-    private void ArmCount()
+    /// <summary>A one-shot that is <paramref name="running"/> expires even if its period, however short, has
+    /// passed since the clock was read to start it.</summary>
+    private void ArmCount(bool running = false)
     {
         if (_initialCount == 0)
         {
@@ -181,7 +183,7 @@ internal sealed class LocalApicTimer
         {
             _timer.Arm(_startNs + (((passedNs / periodNs) + 1) * periodNs));
         }
-        else if (passedNs < periodNs)
+        else if (running || passedNs < periodNs)
         {
             _timer.Arm(_startNs + periodNs);
         }

@@ -195,7 +195,15 @@ public sealed class Pic8259 : IPortDevice, ISaveable
             _vectorBase = 0;
         }
 
-        public void WriteElcr(byte value) => Elcr = (byte)(value & _elcrWritable);
+        // An input that becomes edge-triggered keeps a request only if its line is high now: what its edges
+        // latched while they did not count is forgotten.
+        public void WriteElcr(byte value)
+        {
+            byte level = LevelInputs;
+            Elcr = (byte)(value & _elcrWritable);
+            int changed = level & ~LevelInputs;
+            _irr = (byte)((_irr & ~changed) | (_lines & changed));
+        }
 
         public void SetLine(int input, bool level)
         {

@@ -25,15 +25,21 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
     private const int InterruptPinRegister = 0x3D;
     private const uint ConfigEnable = 0x8000_0000;
 
-    private readonly InterruptRouter _router;
+    private readonly IPciBoard _board;
     private readonly IPciFunction?[] _slots = new IPciFunction?[SlotCount];
     private uint _address;
 
-    /// <summary>Makes the bus with nothing but the host bridge on it.</summary>
+    /// <summary>Makes the bus of a PC with nothing but the host bridge on it.</summary>
     public PciHostBridge(InterruptRouter router)
+        : this(new PcBoard(router))
     {
-        _router = router;
-        _slots[0] = new HostBridgeFunction();
+    }
+
+    /// <summary>Makes the bus of <paramref name="board"/> with nothing but the host bridge on it.</summary>
+    public PciHostBridge(IPciBoard board)
+    {
+        _board = board;
+        _slots[0] = new HostBridgeFunction(board.HostBridgeId);
     }
 
     /// <summary>Claims the configuration address and data ports. Port CF9 in their midst is the reset
@@ -45,8 +51,7 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
     }
 
     /// <summary>Interrupt wiring for a function that will sit in <paramref name="slot"/> (1-31).</summary>
-    public IPciInterrupts InterruptsOf(int slot) =>
-        new SlotInterrupts(_router.CreateLine(MemoryMap.PciIrq(slot)), _router);
+    public IPciInterrupts InterruptsOf(int slot) => _board.InterruptsOf(slot);
 
     /// <summary>Plugs a function into a free slot (1-31). Call <see cref="AssignResources"/> after the
     /// last.</summary>
@@ -62,7 +67,7 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
     public void AssignResources()
     {
         _address = 0;
-        ulong memory = MemoryMap.PciMmioStart;
+        ulong memory = _board.MmioStart;
         uint ports = MemoryMap.PciIoStart;
         for (int slot = 1; slot < SlotCount; slot++)
         {
@@ -80,7 +85,7 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
 
             if (function.ReadConfig(InterruptPinRegister, 1) != 0)
             {
-                function.WriteConfig(InterruptLineRegister, 1, (uint)MemoryMap.PciIrq(slot));
+                function.WriteConfig(InterruptLineRegister, 1, _board.InterruptLine(slot));
             }
 
             // I/O and memory decoding; bus mastering is the driver's to turn on.
@@ -134,7 +139,7 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
     }
 
     // Writing ones to a BAR and reading it back shows its size as the lowest bit that stuck (6.2.5.1).
-    private static void AssignBars(IPciFunction function, ref ulong memory, ref uint ports)
+    private void AssignBars(IPciFunction function, ref ulong memory, ref uint ports)
     {
         for (int bar = BarFirst; bar < BarEnd; bar += 4)
         {
@@ -159,7 +164,7 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
             ulong size = ~(mask & ~15u) + 1;
             Invariant.Check(size != 0, "a PCI memory BAR of 4 GiB or more");
             memory = (memory + size - 1) & ~(size - 1);
-            Invariant.Check(memory + size <= MemoryMap.PciMmioEnd, "PCI memory BARs do not fit");
+            Invariant.Check(memory + size <= _board.MmioEnd, "PCI memory BARs do not fit");
             function.WriteConfig(bar, 4, (uint)memory);
             memory += size;
             if (wide)
@@ -170,7 +175,22 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
         }
     }
 
-    /// <summary>The wiring of one slot.</summary>
+    /// <summary>A PC: fixed wiring of INTA# to three lines, 82441FX as host bridge.</summary>
+    private sealed class PcBoard(InterruptRouter router) : IPciBoard
+    {
+        public ulong MmioStart => MemoryMap.PciMmioStart;
+
+        public ulong MmioEnd => MemoryMap.PciMmioEnd;
+
+        public uint HostBridgeId => 0x1237_8086;
+
+        public byte InterruptLine(int slot) => (byte)MemoryMap.PciIrq(slot);
+
+        public IPciInterrupts InterruptsOf(int slot) =>
+            new SlotInterrupts(router.CreateLine(MemoryMap.PciIrq(slot)), router);
+    }
+
+    /// <summary>The wiring of one slot of a PC.</summary>
     private sealed class SlotInterrupts(IrqLine line, InterruptRouter router) : IPciInterrupts
     {
         public void SetIntx(bool level) => line.Set(level);
@@ -178,15 +198,15 @@ public sealed class PciHostBridge : IPortDevice, ISaveable
         public void SendMessage(ulong address, uint data) => router.SendMessage(address, data);
     }
 
-    /// <summary>Slot 0: an 82441FX without registers of its own, known to every PC kernel as a host
-    /// bridge.</summary>
-    private sealed class HostBridgeFunction : IPciFunction
+    /// <summary>Slot 0: a host bridge without registers of its own, such as the 82441FX every PC kernel
+    /// knows.</summary>
+    private sealed class HostBridgeFunction(uint id) : IPciFunction
     {
         public uint ReadConfig(int offset, int size)
         {
             uint word = (offset & 0xFC) switch
             {
-                0x00 => 0x1237_8086,
+                0x00 => id,
                 // Memory decoding and bus mastering, which cannot be turned off; medium device select timing.
                 0x04 => 0x0200_0006,
                 // Class 06 00 00: host bridge, revision 2.

@@ -98,6 +98,24 @@ public sealed class DescriptorChain
         return done;
     }
 
+    /// <summary>Writes a byte at <paramref name="offset"/> from the first writable one, without moving the
+    /// cursor. False if the chain is shorter.</summary>
+    public bool WriteAt(uint offset, byte value)
+    {
+        for (int i = _readableCount; i < _count && _memory != null; i++)
+        {
+            Segment segment = _segments[i];
+            if (offset < segment.Length)
+            {
+                return _memory.TryWrite(segment.Address + offset, new ReadOnlySpan<byte>(in value));
+            }
+
+            offset -= segment.Length;
+        }
+
+        return false;
+    }
+
     /// <summary>Writes the very last writable byte, where several devices keep their status, without moving
     /// the cursor. False if the chain has no writable byte.</summary>
     public bool WriteLast(byte value)

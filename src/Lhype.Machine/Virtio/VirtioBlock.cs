@@ -16,7 +16,7 @@ public sealed class VirtioBlock : VirtioDevice
 {
     private const int QueueSize = 256;
     private const int IdBytes = 20;
-    private const int HeaderBytes = 16;
+    private const int HeaderBytes = 16, OldestHeaderBytes = 24;
     private const int RangeBytes = 16;
 
     /// <summary>Limits told to the driver: they bound one request at 31.75 MiB, and so the time it
@@ -26,12 +26,16 @@ public sealed class VirtioBlock : VirtioDevice
     private const uint MaxRanges = 16, MaxDiscardSectors = 1 << 22, MaxZeroSectors = 1 << 13;
 
     /// <summary>Feature bits (5.2.3).</summary>
-    private const int SizeMax = 1, SegMax = 2, ReadOnlyDisk = 5, BlkSize = 6, FlushCommand = 9, Topology = 10,
-        DiscardCommand = 13, WriteZeroesCommand = 14;
+    private const int Barrier = 0, SizeMax = 1, SegMax = 2, ReadOnlyDisk = 5, BlkSize = 6, FlushCommand = 9,
+        Topology = 10, DiscardCommand = 13, WriteZeroesCommand = 14;
 
     /// <summary>Request types (5.2.6).</summary>
     private const uint TypeIn = 0, TypeOut = 1, TypeFlush = 4, TypeGetId = 8, TypeDiscard = 11,
         TypeWriteZeroes = 13;
+
+    /// <summary>Legacy bit of the type (5.2.6.1): all earlier writes must be durable before this one, and
+    /// this one before all later ones.</summary>
+    private const uint TypeBarrier = 0x8000_0000;
 
     private const uint RangeUnmap = 1;
 
@@ -83,10 +87,14 @@ public sealed class VirtioBlock : VirtioDevice
         | (_disk.ReadOnly ? 1UL << ReadOnlyDisk : (1UL << DiscardCommand) | (1UL << WriteZeroesCommand));
 
     /// <inheritdoc/>
+    public override ulong LegacyFeatures => 1UL << Barrier;
+
+    /// <inheritdoc/>
     protected override long Serve(Virtqueue queue, DescriptorChain chain)
     {
-        Span<byte> header = stackalloc byte[HeaderBytes];
-        if (chain.Read(header) != HeaderBytes || chain.WritableBytes == 0)
+        Span<byte> header = stackalloc byte[OldestHeaderBytes];
+        header = header[..(OldestHeaders ? OldestHeaderBytes : HeaderBytes)];
+        if (chain.Read(header) != header.Length || chain.WritableBytes == 0)
         {
             Fail("a block request has no header or no status byte");
             return 0;
@@ -94,8 +102,11 @@ public sealed class VirtioBlock : VirtioDevice
 
         uint type = BinaryPrimitives.ReadUInt32LittleEndian(header);
         ulong sector = BinaryPrimitives.ReadUInt64LittleEndian(header[8..]);
+        ulong bytes = chain.ReadableBytes - (ulong)header.Length;
         long moved = 0;
-        Outcome outcome = Execute(chain, type, sector, ref moved);
+        Outcome outcome = Negotiated(Barrier) && (type & TypeBarrier) != 0
+            ? ExecuteBetweenFlushes(chain, type & ~TypeBarrier, sector, bytes, ref moved)
+            : Execute(chain, type, sector, bytes, ref moved);
         Finish(queue, chain, outcome);
         return moved;
     }
@@ -110,14 +121,23 @@ public sealed class VirtioBlock : VirtioDevice
         queue.Complete(chain, whole ? (uint)Math.Min(chain.WritableBytes, uint.MaxValue) : 0);
     }
 
-    private Outcome Execute(DescriptorChain chain, uint type, ulong sector, ref long moved)
+    private Outcome ExecuteBetweenFlushes(
+        DescriptorChain chain, uint type, ulong sector, ulong bytes, ref long moved)
+    {
+        Outcome outcome = _disk.Flush() ? Execute(chain, type, sector, bytes, ref moved) : Outcome.IoError;
+        return outcome != Outcome.Ok || _disk.Flush() ? outcome : Outcome.IoError;
+    }
+
+    /// <summary>Carries out a request; <paramref name="bytes"/> of readable data follow its
+    /// header.</summary>
+    private Outcome Execute(DescriptorChain chain, uint type, ulong sector, ulong bytes, ref long moved)
     {
         switch (type)
         {
             case TypeIn:
                 return ReadData(chain, sector, ref moved);
             case TypeOut:
-                return WriteData(chain, sector, ref moved);
+                return WriteData(chain, sector, bytes, ref moved);
             case TypeFlush:
                 return _disk.Flush() ? Outcome.Ok : Outcome.IoError;
             case TypeGetId:
@@ -130,7 +150,7 @@ public sealed class VirtioBlock : VirtioDevice
                 return Outcome.Ok;
             case TypeDiscard:
             case TypeWriteZeroes:
-                return ClearRanges(chain, discard: type == TypeDiscard, ref moved);
+                return ClearRanges(chain, type == TypeDiscard, bytes, ref moved);
             default:
                 return Outcome.Unsupported;
         }
@@ -176,9 +196,8 @@ public sealed class VirtioBlock : VirtioDevice
         return Outcome.Ok;
     }
 
-    private Outcome WriteData(DescriptorChain chain, ulong sector, ref long moved)
+    private Outcome WriteData(DescriptorChain chain, ulong sector, ulong bytes, ref long moved)
     {
-        ulong bytes = chain.ReadableBytes - HeaderBytes;
         if (_disk.ReadOnly || !TryLocate(sector, bytes, MaxDataBytes, out long offset, out long length))
         {
             return Outcome.IoError;
@@ -211,9 +230,8 @@ public sealed class VirtioBlock : VirtioDevice
         return SettleWrite();
     }
 
-    private Outcome ClearRanges(DescriptorChain chain, bool discard, ref long moved)
+    private Outcome ClearRanges(DescriptorChain chain, bool discard, ulong bytes, ref long moved)
     {
-        ulong bytes = chain.ReadableBytes - HeaderBytes;
         if (_disk.ReadOnly || bytes == 0 || bytes % RangeBytes != 0 || bytes / RangeBytes > MaxRanges)
         {
             return Outcome.IoError;
@@ -252,9 +270,10 @@ public sealed class VirtioBlock : VirtioDevice
         return SettleWrite();
     }
 
-    /// <summary>A driver that did not take the flush command must find its writes durable
+    /// <summary>A driver that took neither the flush command nor barriers must find its writes durable
     /// (5.2.6.2).</summary>
-    private Outcome SettleWrite() => Negotiated(FlushCommand) || _disk.Flush() ? Outcome.Ok : Outcome.IoError;
+    private Outcome SettleWrite() =>
+        Negotiated(FlushCommand) || Negotiated(Barrier) || _disk.Flush() ? Outcome.Ok : Outcome.IoError;
 
     /// <summary>Turns a sector and a byte count into a place on the disk, if it is whole sectors inside
     /// it.</summary>

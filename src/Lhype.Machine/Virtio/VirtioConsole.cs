@@ -33,6 +33,7 @@ public sealed class VirtioConsole : VirtioDevice
     private int _pendingStart;
     private int _pendingCount;
     private bool _refused;
+    private bool _sizeTold;
 
     /// <summary>Makes a console of <paramref name="columns"/> by <paramref name="rows"/> characters that
     /// prints to
@@ -112,6 +113,8 @@ public sealed class VirtioConsole : VirtioDevice
         {
             writer.Write(_pending[(_pendingStart + i) % PendingBytes]);
         }
+
+        writer.Write(_sizeTold);
     }
 
     /// <inheritdoc/>
@@ -126,7 +129,11 @@ public sealed class VirtioConsole : VirtioDevice
 
         _pendingStart = 0;
         _pendingCount = count;
+        _sizeTold = reader.ReadBoolean();
     }
+
+    /// <inheritdoc/>
+    protected override void DeviceReset() => _sizeTold = false;
 
     /// <inheritdoc/>
     protected override void QueueNotified(Virtqueue queue)
@@ -144,6 +151,13 @@ public sealed class VirtioConsole : VirtioDevice
     /// <inheritdoc/>
     protected override long Serve(Virtqueue queue, DescriptorChain chain)
     {
+        // Linux reads the size when it is told of a change and has a console in use, never before.
+        if (!_sizeTold)
+        {
+            _sizeTold = true;
+            ConfigChanged();
+        }
+
         int done = 0;
         while (done < MaxRequestBytes)
         {

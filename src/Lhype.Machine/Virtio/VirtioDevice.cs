@@ -11,6 +11,8 @@ namespace Lhype.Machine.Virtio;
 /// <summary>Feature bits that belong to no device type (virtio 1.2, 6).</summary>
 public static class VirtioFeature
 {
+    /// <summary>Legacy: the device accepts any split of a request into buffers.</summary>
+    public const int AnyLayout = 27;
     /// <summary>Descriptors may point to a table of descriptors.</summary>
     public const int IndirectDesc = 28;
     /// <summary>Both sides say by ring index when they want to be called.</summary>
@@ -28,6 +30,10 @@ public interface IVirtioTransport
 
     /// <summary>The feature bits both sides agreed on.</summary>
     ulong Features { get; }
+
+    /// <summary>True for drivers of Linux 2.6.24: their block requests begin with 24 bytes (virtio later
+    /// dropped the last 8) and their network headers are 8 bytes long, without hdr_len.</summary>
+    bool OldestHeaders => false;
 
     /// <summary>Sends the interrupt of a queue.</summary>
     void InterruptQueue(int index);
@@ -86,6 +92,10 @@ public abstract class VirtioDevice : ISaveable
 
     /// <summary>Feature bits of the device type that are offered (bits 0-23 and 50-127).</summary>
     public abstract ulong DeviceFeatures { get; }
+
+    /// <summary>Feature bits offered besides <see cref="DeviceFeatures"/> to drivers from before virtio
+    /// 1.0.</summary>
+    public virtual ulong LegacyFeatures => 0;
 
     /// <summary>The queues.</summary>
     public ReadOnlySpan<Virtqueue> Queues => _queues;
@@ -147,6 +157,9 @@ public abstract class VirtioDevice : ISaveable
 
         DeviceReset();
     }
+
+    /// <summary>The driver uses the headers of Linux 2.6.24.</summary>
+    protected bool OldestHeaders => _transport is { OldestHeaders: true };
 
     /// <summary>The configuration space, for the device to fill in.</summary>
     protected Span<byte> Config => _config;

@@ -33,9 +33,9 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     private readonly VirtioDevice _device;
     private readonly IPciInterrupts _interrupts;
     private readonly PciConfigSpace _config;
-    private readonly MsixTable _msix;
+    private readonly MsixTable? _msix;
     private readonly MmioRange _registers;
-    private readonly MmioRange _msixRange;
+    private readonly MmioRange? _msixRange;
     private readonly ushort[] _queueVectors;
     private int _msixCapability;
     private int _windowCapability;
@@ -59,7 +59,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         Invariant.Check(windowStart % WindowBytes == 0, "a virtio window is not aligned");
         _device = device;
         _interrupts = interrupts;
-        _msix = new MsixTable(device.Queues.Length + 1, interrupts);
+        _msix = interrupts.TakesMessages ? new MsixTable(device.Queues.Length + 1, interrupts) : null;
         _queueVectors = new ushort[device.Queues.Length];
         Array.Fill(_queueVectors, NoVector);
 
@@ -67,11 +67,17 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         _config = new PciConfigSpace(0x1AF4, (ushort)(0x1040 + device.Type), 1, device.ClassCode, 0x40);
         _config.Set(PciConfigSpace.InterruptLine, 1, interruptLine);
         _config.AddBar(0, windowStart, RegistersLength);
-        _config.AddBar(1, windowStart + RegistersLength, MsixTable.BarLength);
         AddCapabilities();
 
         _registers = bus.AddMmio(windowStart, RegistersLength, this);
-        _msixRange = bus.AddMmio(windowStart + RegistersLength, MsixTable.BarLength, _msix);
+        if (_msix != null)
+        {
+            uint tableStart = windowStart + RegistersLength;
+            _config.AddBar(1, tableStart, MsixTable.BarLength);
+            AddMsixCapability(_msix);
+            _msixRange = bus.AddMmio(tableStart, MsixTable.BarLength, _msix);
+        }
+
         ApplyCommand();
         device.Attach(this);
     }
@@ -112,7 +118,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         }
 
         uint control = _config.Read(_msixCapability + 2, 2);
-        _msix.SetControl((control & 0x8000) != 0, (control & 0x4000) != 0);
+        _msix?.SetControl((control & 0x8000) != 0, (control & 0x4000) != 0);
         UpdateIntx();
         if (Running && !wasRunning)
         {
@@ -161,7 +167,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     /// <inheritdoc/>
     public void InterruptQueue(int index)
     {
-        if (_msix.Enabled)
+        if (_msix is { Enabled: true })
         {
             _msix.Fire(_queueVectors[index]);
             return;
@@ -201,7 +207,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     public void Save(BinaryWriter writer)
     {
         _config.Save(writer);
-        _msix.Save(writer);
+        _msix?.Save(writer);
         writer.Write(_deviceFeatureSelect);
         writer.Write(_driverFeatureSelect);
         writer.Write(_driverFeatures);
@@ -224,7 +230,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     {
         ResetDevice();
         _config.Restore(reader);
-        _msix.Restore(reader);
+        _msix?.Restore(reader);
         _deviceFeatureSelect = reader.ReadUInt32();
         _driverFeatureSelect = reader.ReadUInt32();
         _driverFeatures = reader.ReadUInt64();
@@ -269,9 +275,12 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         _config.Set(_windowCapability + 8, 4, 0, uint.MaxValue);
         _config.Set(_windowCapability + 12, 4, 0, uint.MaxValue);
         _config.Set(_windowCapability + 16, 4, 0, uint.MaxValue);
+    }
 
+    private void AddMsixCapability(MsixTable msix)
+    {
         _msixCapability = _config.AddCapability(0x11, 12);
-        _config.Set(_msixCapability + 2, 2, (uint)_msix.Vectors - 1, 0xC000);
+        _config.Set(_msixCapability + 2, 2, (uint)msix.Vectors - 1, 0xC000);
         _config.Set(_msixCapability + 4, 4, 1);
         _config.Set(_msixCapability + 8, 4, MsixTable.PendingOffset | 1);
     }
@@ -302,8 +311,11 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         bool decode = CommandHas(PciConfigSpace.CommandMemory);
         _registers.Start = _config.BarAddress(0);
         _registers.Enabled = decode;
-        _msixRange.Start = _config.BarAddress(1);
-        _msixRange.Enabled = decode;
+        if (_msixRange != null)
+        {
+            _msixRange.Start = _config.BarAddress(1);
+            _msixRange.Enabled = decode;
+        }
     }
 
     private byte ReadByte(uint at)
@@ -461,7 +473,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     private void InterruptConfig()
     {
         _isr |= IsrConfig;
-        _msix.Fire(_configVector);
+        _msix?.Fire(_configVector);
         UpdateIntx();
     }
 
@@ -474,7 +486,8 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
         }
 
         _config.Set(PciConfigSpace.Status, 2, status);
-        _interrupts.SetIntx(_isr != 0 && !_msix.Enabled && !CommandHas(PciConfigSpace.CommandIntxDisable));
+        bool pin = _msix is not { Enabled: true } && !CommandHas(PciConfigSpace.CommandIntxDisable);
+        _interrupts.SetIntx(pin && _isr != 0);
     }
 
     private void NotifyAll()
@@ -488,7 +501,7 @@ public sealed class VirtioPciTransport : IPciFunction, IMmioDevice, IVirtioTrans
     private Virtqueue? SelectedQueue() =>
         _queueSelect < _device.Queues.Length ? _device.Queues[_queueSelect] : null;
 
-    private ushort CheckVector(ushort vector) => vector < _msix.Vectors ? vector : NoVector;
+    private ushort CheckVector(ushort vector) => vector < _msix?.Vectors ? vector : NoVector;
 
     private static uint Half(ulong value, uint select) =>
         select > 1 ? 0 : (uint)(value >> (int)(32 * select));

@@ -22,6 +22,7 @@ public sealed class Virtqueue
     private ushort _nextAvail;
     private ushort _nextUsed;
     private ushort _signalledUsed;
+    private ushort _staged;
 
     internal Virtqueue(VirtioDevice device, GuestMemory memory, int index, int maxSize)
     {
@@ -93,6 +94,14 @@ public sealed class Virtqueue
     /// from the first writable one. Call <see cref="Signal"/> after one or several.</summary>
     public void Complete(DescriptorChain chain, uint written)
     {
+        Stage(chain, written);
+        Publish();
+    }
+
+    /// <summary>As <see cref="Complete"/>, but the driver sees nothing of it before <see cref="Publish"/>:
+    /// for several requests that only make sense together.</summary>
+    public void Stage(DescriptorChain chain, uint written)
+    {
         if (!Enabled || !_device.Running)
         {
             return;
@@ -101,14 +110,32 @@ public sealed class Virtqueue
         Span<byte> entry = stackalloc byte[8];
         BinaryPrimitives.WriteUInt32LittleEndian(entry, chain.Head);
         BinaryPrimitives.WriteUInt32LittleEndian(entry[4..], written);
-        ulong slot = DeviceArea + 4 + (8 * (ulong)(_nextUsed & (Size - 1)));
-        _nextUsed++;
-
-        // The index last: a driver on another CPU may look at any time, and x86 keeps stores in order.
-        if (!_memory.TryWrite(slot, entry) || !_memory.TryWriteUInt16(DeviceArea + 2, _nextUsed))
+        ulong slot = DeviceArea + 4 + (8 * (ulong)((_nextUsed + _staged) & (Size - 1)));
+        _staged++;
+        if (!_memory.TryWrite(slot, entry))
         {
             Broken("the used ring is not in RAM");
         }
+    }
+
+    /// <summary>Shows the driver what was staged.</summary>
+    public void Publish()
+    {
+        // The index last: a driver on another CPU may look at any time, and x86 keeps stores in order.
+        _nextUsed += _staged;
+        _staged = 0;
+        if (Enabled && _device.Running && !_memory.TryWriteUInt16(DeviceArea + 2, _nextUsed))
+        {
+            Broken("the used ring is not in RAM");
+        }
+    }
+
+    /// <summary>Puts the last <paramref name="requests"/> taken back, to be taken again, and forgets what was
+    /// staged.</summary>
+    public void PutBack(int requests)
+    {
+        _nextAvail -= (ushort)requests;
+        _staged = 0;
     }
 
     /// <summary>Interrupts the driver if requests were completed since the last call and it wants to hear of
@@ -152,10 +179,11 @@ public sealed class Virtqueue
         }
     }
 
-    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it
-    /// first.</summary>
-    public bool ResumeNotifications()
+    /// <summary>Asks for a notification of the next request. False if one came in meanwhile: take it first.
+    /// <paramref name="seen"/> requests that were put back count as known.</summary>
+    public bool ResumeNotifications(int seen = 0)
     {
+        ushort next = (ushort)(_nextAvail + seen);
         if (!Enabled || !_device.Running)
         {
             return true;
@@ -163,7 +191,7 @@ public sealed class Virtqueue
 
         if (_device.Negotiated(VirtioFeature.EventIdx))
         {
-            _memory.TryWriteUInt16(DeviceArea + 4 + (8 * (ulong)Size), _nextAvail);
+            _memory.TryWriteUInt16(DeviceArea + 4 + (8 * (ulong)Size), next);
         }
         else
         {
@@ -171,7 +199,7 @@ public sealed class Virtqueue
         }
 
         Interlocked.MemoryBarrier();
-        return !TryReadAvailIndex(out ushort availIndex) || availIndex == _nextAvail;
+        return !TryReadAvailIndex(out ushort availIndex) || availIndex == next;
     }
 
     /// <summary>The driver writes queue_size: accepted if it is a power of two the device can
@@ -233,7 +261,7 @@ public sealed class Virtqueue
         Enabled = false;
         Size = MaxSize;
         DescriptorArea = DriverArea = DeviceArea = 0;
-        _nextAvail = _nextUsed = _signalledUsed = 0;
+        _nextAvail = _nextUsed = _signalledUsed = _staged = 0;
     }
 
     internal void Save(BinaryWriter writer)

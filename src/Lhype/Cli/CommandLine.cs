@@ -9,9 +9,12 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using System.IO;
+using Lhype.Control;
+using Lhype.Disks;
 using Lhype.Images;
 using Lhype.Machine;
 using Lhype.Machine.Boot;
+using Lhype.Terminal;
 
 namespace Lhype.Cli;
 
@@ -43,7 +46,8 @@ internal sealed class CommandLine
     {
         // Kernel arguments behind "--" are the guest's business, whatever they look like.
         int separator = IndexOf(arguments, "--");
-        List<string> own = [.. Take(arguments, 0, separator < 0 ? arguments.Count : separator)];
+        List<string> own = LguestOptions.Rewrite(
+            [.. Take(arguments, 0, separator < 0 ? arguments.Count : separator)]);
         List<string> guest = [.. separator < 0 ? [] : Take(arguments, separator + 1, arguments.Count)];
 
         RootCommand root = Root(guest);
@@ -55,9 +59,9 @@ internal sealed class CommandLine
             throw new UsageException($"{sentence}; see '{CommandPath(parsed)} --help'.");
         }
 
-        if (guest.Count > 0 && parsed.CommandResult.Command.Name != "run")
+        if (guest.Count > 0 && parsed.CommandResult.Command.Name is not ("run" or "add"))
         {
-            throw new UsageException("Only 'lhype run' takes kernel arguments after '--'.");
+            throw new UsageException("Only 'lhype run' and 'lhype add' take kernel arguments after '--'.");
         }
 
         return parsed.Invoke(
@@ -78,7 +82,16 @@ internal sealed class CommandLine
         });
         root.Options.Add(Help());
         root.Subcommands.Add(Run(guestArguments));
+        root.Subcommands.Add(Add(guestArguments));
+        foreach (Command command in DomainGrammar.Commands(_output))
+        {
+            root.Subcommands.Add(command);
+        }
+
         root.Subcommands.Add(Images());
+        Command child = new(DetachedRun.ChildCommand) { Hidden = true };
+        child.SetAction(_ => DetachedRun.RunChild());
+        root.Subcommands.Add(child);
         root.SetAction(SayWhatToDo);
         return root;
     }
@@ -92,28 +105,77 @@ internal sealed class CommandLine
         command.SetAction(parsed =>
         {
             MachineConfig config = options.Settle(parsed, guestArguments, _store);
-            if (options.IsDryRun(parsed))
-            {
-                config.KernelCommandLine = MachineBuilder.CommandLineFor(config, KindOf(config.Kernel));
-                _output.WriteLine(config.ToJson());
-                return 0;
-            }
-
-            if (options.Image(parsed) is { } image)
-            {
-                ImagesCommand.RequireRunnable(image);
-                ImagesCommand.Ensure(_store, image, quiet: config.Verbosity < 0);
-            }
-
-            return _run(config);
+            return Start(config, options.Image(parsed), options, parsed);
         });
         return command;
     }
 
-    /// <summary>What the kernel is, if it is there; an image not pulled yet holds Linux.</summary>
-    private static KernelKind KindOf(string kernel) => File.Exists(kernel)
-        ? KernelImage.Load(kernel, UnpackedKernelCache.ForUser()).Kind
-        : KernelKind.Linux;
+    private Command Add(IReadOnlyList<string> guestArguments)
+    {
+        Argument<string[]> words = new("WORDS")
+        {
+            Description = "MEMORY, ID, KERNEL, perhaps DISK and NETFILE, and arguments for the kernel.",
+            Arity = ArgumentArity.ZeroOrMore,
+        };
+        Command command =
+            new("add", $"Boot a guest on this terminal as in 2006: {AddWords.Usage["lhype ".Length..]}.")
+            {
+                words,
+            };
+        RunOptions options = new();
+        options.AddToAdd(command);
+        command.SetAction(parsed =>
+        {
+            AddWords said = AddWords.Parse(parsed.GetValue(words) ?? [], guestArguments);
+            MachineConfig config = options.Settle(parsed, said, _store);
+            return Start(config, options.Image(parsed, said.Kernel), options, parsed);
+        });
+        return command;
+    }
+
+    /// <summary>Runs <paramref name="config"/> here or in the background, or prints it.</summary>
+    private int Start(MachineConfig config, ImageDefinition? image, RunOptions options, ParseResult parsed)
+    {
+        bool isDryRun = options.IsDryRun(parsed);
+        if (image is not null && !isDryRun)
+        {
+            ImagesCommand.RequireRunnable(image);
+            ImagesCommand.Ensure(_store, image, quiet: config.Verbosity < 0);
+        }
+
+        config = new RootArrangement(_store, text => Say(config, text)).Arrange(config);
+        if (!isDryRun)
+        {
+            return options.IsDetached(parsed) ? DetachedRun.Start(config, _output) : _run(config);
+        }
+
+        Describe(config);
+        _output.WriteLine(config.ToJson());
+        return 0;
+    }
+
+    private static void Say(MachineConfig config, string text)
+    {
+        if (config.Verbosity >= 0)
+        {
+            new Messages().Say(text);
+        }
+    }
+
+    /// <summary>Fills in what follows from the kernel, if it is there; an image not pulled yet holds
+    /// Linux for a PC.</summary>
+    private static void Describe(MachineConfig config)
+    {
+        KernelKind kind = KernelKind.Linux;
+        if (File.Exists(config.Kernel))
+        {
+            KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+            config.Machine = MachineBuilder.BoardFor(config, kernel);
+            kind = kernel.Kind;
+        }
+
+        config.KernelCommandLine = MachineBuilder.CommandLineFor(config, kind);
+    }
 
     private Command Images()
     {
@@ -196,7 +258,7 @@ internal sealed class CommandLine
             return 0;
         }
 
-        private static string Examples(string command) => command switch
+        private static string Examples(string command) => DomainGrammar.Examples(command) ?? command switch
         {
             "run" => """
                 Examples:
@@ -205,9 +267,30 @@ internal sealed class CommandLine
                   lhype run vmlinuz -i initrd.img -- debug      your own kernel and arguments for it
                   lhype run -d disk.img -- root=/dev/vda        with a disk as root file system
                   lhype run -d disk.img --snapshot --dry-run    see what would run
+                  lhype run --detach --name web                 in the background; see 'lhype console --help'
 
                 Keys on a terminal: Ctrl-A x quits, Ctrl-A h lists the others.
                 Exit status: 0 powered off, 1 error, 2 wrong usage, 3 guest crashed, 4 timeout.
+                """,
+            "add" => """
+                Words:
+                  MEMORY       32M, 1G, or a number of MiB
+                  ID           0 to 65535: makes the guest's name (KERNEL-ID) and its Ethernet addresses
+                  KERNEL       a kernel file, or a name that 'lhype images' lists
+                  DISK         a disk image: a bare file system or a partitioned disk
+                  NETFILE      the Ethernet shared by all guests that name this file
+                  KERNEL-ARG   for the kernel; root=/dev/lhba is understood
+                DISK and NETFILE must be files that exist. The first word behind KERNEL that is none, but has
+                an equals sign or is a flag such as ro, rw, quiet or single, begins the kernel arguments; all
+                words from there on are kernel arguments, as are all behind --.
+                lguest's options are understood as well: --block=FILE, --sharenet=FILE, --initrd, --rng,
+                --verbose, and with the rights to make an interface of the host --tunnet=IP[:MAC] or
+                --tunnet=bridge:NAME[:MAC].
+
+                Examples:
+                  dd if=/dev/zero of=netfile bs=1024 count=4
+                  lhype add 32M 1 vmlinux linux.img netfile root=/dev/lhba
+                  lhype add 64M 2 debian-i386 --net hub=netfile -- single
                 """,
             "images" => """
                 Examples:
@@ -222,6 +305,7 @@ internal sealed class CommandLine
                 Examples:
                   lhype run                boot a Debian kernel to a shell on this terminal
                   lhype images             list the guests that can be run by name
+                  lhype list               what is running; info, console, stop, pause, resume act on it
                   lhype run --help         all options of one command
                 """,
         };

@@ -6,7 +6,10 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.IO;
 using System.Text;
+using Lhype.Host;
 using Lhype.Machine;
+using Lhype.Machine.Paravirt.Lguest;
+using Lhype.Machine.Net;
 
 namespace Lhype.Cli;
 
@@ -16,6 +19,7 @@ internal static class OptionValues
     private const ulong PageSize = 4096;
     private const ulong SmallestMemory = 1 << 20;       // a PC's firmware area ends there
     private const int DiskIdLength = 20;
+    private const int InterfaceNameLength = 15;
 
     /// <summary>A memory size in bytes: a number with K, M, G or T (powers of 1024, <c>MiB</c> and <c>MB</c>
     /// mean the same), a bare number is MiB. A multiple of 4 KiB, at least 1 MiB.</summary>
@@ -83,6 +87,74 @@ internal static class OptionValues
         }
 
         return new DiskConfig { File = FullPath("--disk", parts[0]), ReadOnly = readOnly, Id = id };
+    }
+
+    /// <summary><c>none</c>, <c>user[,hostfwd=RULE]</c>, <c>hub=FILE</c> or
+    /// <c>tap[=NAME][,address=IP][,bridge=NAME]</c>, each with
+    /// <c>,mac=ADDRESS</c> and <c>,pcap=FILE</c> perhaps; a comma in a file name is written twice.</summary>
+    public static NetworkConfig Network(string text)
+    {
+        List<string> parts = SplitAtCommas(text);
+        (NetworkKind kind, string? target) = parts[0].Split('=', 2) switch
+        {
+            ["none"] when parts.Count == 1 => (NetworkKind.None, null),
+            ["user"] => (NetworkKind.User, null),
+            ["tap"] => (NetworkKind.Tap, null),
+            ["hub", string file] => (NetworkKind.Hub, FullPath("--net hub=", file)),
+            ["tap", string name] when name.Length is > 0 and <= InterfaceNameLength
+                && !name.Contains('/') => (NetworkKind.Tap, name),
+            _ => throw new UsageException($"--net {Quote(text)} is not one of none, user, hub=FILE, tap=NAME "
+                + $"(of at most {InterfaceNameLength} bytes); write a comma in a file name twice."),
+        };
+        NetworkConfig network = new() { Kind = kind, Target = target };
+        List<string> forwards = [];
+        foreach (string part in parts[1..])
+        {
+            switch (part.Split('=', 2))
+            {
+                case ["mac", string mac]:
+                    network.Mac = MacAddress.TryParse(mac, out MacAddress address)
+                        ? address.ToString()
+                        : throw new UsageException($"--net mac={Quote(mac)} is not the address of a card; "
+                            + "write six bytes like 02:00:00:00:00:01, the first one even.");
+                    break;
+                case ["pcap", string file]:
+                    network.Pcap = FullPath("--net pcap=", file);
+                    break;
+                case ["address", string end] when kind == NetworkKind.Tap:
+                    network.HostAddress = System.Net.IPAddress.TryParse(end, out System.Net.IPAddress? ip)
+                        && ip.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork
+                        ? ip.ToString()
+                        : throw new UsageException(
+                            $"--net tap: address={Quote(end)} is no IPv4 address; write 192.168.19.1.");
+                    break;
+                case ["bridge", string bridge] when kind == NetworkKind.Tap && bridge.Length > 0:
+                    network.Bridge = bridge;
+                    break;
+                case ["hostfwd", string rule] when kind == NetworkKind.User && rule.Length > 0:
+                    forwards.Add(Forward(rule));
+                    break;
+                default:
+                    throw new UsageException($"--net {parts[0]} does not know {Quote(part)}; it takes "
+                        + "mac=ADDRESS, pcap=FILE, with user hostfwd=RULE, and with tap address=IP or "
+                        + "bridge=NAME.");
+            }
+        }
+
+        network.HostForwards = forwards;
+        return network;
+    }
+
+    private static string Forward(string rule)
+    {
+        try
+        {
+            return PortForward.Parse(rule).Text;
+        }
+        catch (LhypeException error)
+        {
+            throw new UsageException(error.Message);
+        }
     }
 
     /// <summary>A file name, made absolute: a settled configuration means the same in every
@@ -180,5 +252,17 @@ internal static class OptionValues
 
         parts.Add(part.ToString());
         return parts;
+    }
+
+    /// <summary>The dialect of <c>--lguest-abi</c>: a letter A to F; <c>D+pae</c> says that the kernel was
+    /// built for PAE.</summary>
+    public static (LguestGeneration Generation, bool Pae) LguestAbi(string text)
+    {
+        bool pae = text.Equals("D+pae", StringComparison.OrdinalIgnoreCase);
+        string letter = pae ? "D" : text;
+        return letter.Length == 1 && char.ToUpperInvariant(letter[0]) is >= 'A' and <= 'F'
+            ? ((LguestGeneration)(char.ToUpperInvariant(letter[0]) - 'A'), pae)
+            : throw new UsageException(
+                $"--lguest-abi {Quote(text)} is not a dialect: A, B, C, D, D+pae, E or F.");
     }
 }

@@ -1,10 +1,11 @@
-// The options of `lhype run`: what they are called, what help says about them, and how a parsed command line
-// becomes the settled MachineConfig. Called by CommandLine.
+// The options of `lhype run` and `lhype add`: what they are called, what help says about them, and how a
+// parsed command line becomes the settled MachineConfig. Called by CommandLine.
 
 using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 using System.IO;
 using System.Linq;
 using Lhype.Cpu.Architecture;
@@ -51,13 +52,25 @@ internal sealed class RunOptions
         "--snapshot", "Disk writes go to a temporary overlay and are dropped at the end.");
 
     private readonly Option<string[]> _net = List(
-        "--net", "none", "Network card; none in this version.");
+        "--net", "none|user|hub=FILE|tap[=NAME]",
+        "Network card: none, the host's network through address translation (with ,hostfwd=RULE), an "
+        + "Ethernet shared by all guests that name the same file, or a tap interface (with ,address=IP or "
+        + ",bridge=NAME set up for it). Each takes ,mac=ADDRESS and ,pcap=FILE.");
+
+    private readonly Option<string> _pcap = Text(
+        "--pcap", "FILE", "Write all frames of the network card to a file that tcpdump and wireshark read.");
 
     private readonly Option<string> _cpu = Text(
         "--cpu", "MODEL", $"What the guest's CPUID shows: {string.Join(", ", CpuNames)}.");
 
     private readonly Option<string> _machine = Text(
-        "--machine", "pc", "The board; pc in this version.");
+        "--machine", "pc|lhype",
+        "The board: a PC, or the hypercall machine for lguest kernels. Without it, found from the kernel.");
+
+    private readonly Option<string> _lguestAbi = Text(
+        "--lguest-abi", "A..F",
+        "Dialect of an lguest kernel (D+pae: dialect D with PAE), instead of finding it from the guest; "
+        + "implies --machine lhype.");
 
     private readonly Option<string> _engine = Text(
         "--engine", "auto|translator", "What runs the guest's code.");
@@ -66,10 +79,21 @@ internal sealed class RunOptions
         "--name", "NAME", "Name of the guest; made from the kernel's when not given.");
 
     private readonly Option<string> _serial = Text(
-        "--serial", "stdio|FILE|none", "Where the first serial port goes; stdio when not given.");
+        "--serial", "stdio|socket|FILE|none",
+        "Where the first serial port goes: this terminal (when not given), nothing but 'lhype console', a "
+        + "file, or nowhere.");
 
     private readonly Option<string> _console = Text(
-        "--console", "stdio|none", "Where the virtio console goes; none when not given.");
+        "--console", "stdio|socket|none",
+        "Gives the guest a virtio console, on this terminal or for 'lhype console' only; none when not "
+        + "given.");
+
+    private readonly Option<bool> _detach = Flag(
+        "--detach",
+        "Run in the background: print the guest's name when it has started; 'lhype console NAME' shows it.");
+
+    private readonly Option<bool> _rng = Flag(
+        "--rng", "A source of random numbers, as lguest; guests have one in any case.");
 
     private readonly Option<bool> _debugExit = Flag(
         "--debug-exit", "A write to port 0xF4 ends the machine with exit status (value << 1) | 1.");
@@ -97,30 +121,46 @@ internal sealed class RunOptions
 
     private readonly Option<bool> _verbose = Flag("--verbose", "Say more.", "-v");
 
-    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them.</summary>
+    /// <summary>Adds all of them to <paramref name="command"/>, in the order help shows them, with the kernel
+    /// as argument.</summary>
     public void AddTo(Command command)
     {
         command.Arguments.Add(_kernelArgument);
+        AddOptionsTo(command, except: []);
+    }
+
+    /// <summary>Adds them to <paramref name="command"/> but for what <c>lhype add</c> says with
+    /// words.</summary>
+    public void AddToAdd(Command command) => AddOptionsTo(command, except: [_kernel, _memory, _config]);
+
+    private void AddOptionsTo(Command command, Option[] except)
+    {
         Option[] options =
         [
-            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _cpu,
-            _machine, _engine, _name, _serial, _console, _debugExit, _noReboot, _timeout, _dryRun, _config,
-            _stats, _profile, _quiet, _verbose,
+            _kernel, _initrd, _append, _noAutoCommandLine, _memory, _cpus, _disk, _snapshot, _net, _pcap,
+            _cpu, _machine, _lguestAbi, _engine, _name, _serial, _console, _rng, _debugExit, _noReboot,
+            _timeout, _detach, _dryRun, _config, _stats, _profile, _quiet, _verbose,
         ];
         foreach (Option option in options)
         {
-            command.Options.Add(option);
+            if (!except.Contains(option))
+            {
+                command.Options.Add(option);
+            }
         }
     }
 
     /// <summary>True with <c>--dry-run</c>.</summary>
     public bool IsDryRun(ParseResult parsed) => parsed.GetValue(_dryRun);
 
-    /// <summary>The image that must be there before the machine can run; null when the user gave
-    /// files.</summary>
-    public ImageDefinition? Image(ParseResult parsed)
+    /// <summary>True with <c>--detach</c>.</summary>
+    public bool IsDetached(ParseResult parsed) => parsed.GetValue(_detach);
+
+    /// <summary>The image that must be there before the machine can run; null when the user gave files.
+    /// <paramref name="kernel"/>: the kernel, where it is not in <paramref name="parsed"/>.</summary>
+    public ImageDefinition? Image(ParseResult parsed, string? kernel = null)
     {
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         if (kernel is null)
         {
             return parsed.GetValue(_config) is null ? ImageCatalog.Default : null;
@@ -134,13 +174,16 @@ internal sealed class RunOptions
     /// <param name="parsed">The parsed command line, without errors.</param>
     /// <param name="kernelArguments">What stood behind <c>--</c>.</param>
     /// <param name="store">Where pulled images are.</param>
-    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store)
+    /// <param name="kernel">The kernel, where it is not in <paramref name="parsed"/>.</param>
+    public MachineConfig Settle(ParseResult parsed, IReadOnlyList<string> kernelArguments, ImageStore store,
+        string? kernel = null)
     {
-        MachineConfig config = WithKernel(parsed, store);
+        MachineConfig config = WithKernel(parsed, store, kernel);
         config = WithDevices(parsed, config);
 
         List<string> append = [config.Append, .. parsed.GetValue(_append) ?? []];
         append.Add(OptionValues.KernelArguments(kernelArguments));
+        string? abi = Given(parsed, _lguestAbi);
         return config with
         {
             Append = string.Join(' ', append.Where(text => text.Length > 0)),
@@ -150,9 +193,13 @@ internal sealed class RunOptions
                 : config.MemoryBytes,
             Cpus = Given(parsed, _cpus) is { } cpus ? OptionValues.Cpus(cpus) : config.Cpus,
             Cpu = Given(parsed, _cpu) is { } cpu ? OneOf("--cpu", cpu, CpuNames) : config.Cpu,
-            Machine = Given(parsed, _machine) is { } board ? Board(board) : config.Machine,
+            Machine = Given(parsed, _machine) is { } board ? Board(board)
+                : abi is not null ? BoardKind.Lhype : config.Machine,
+            LguestAbi = abi is not null ? OptionValues.LguestAbi(abi).Generation : config.LguestAbi,
+            LguestPae = abi is not null ? OptionValues.LguestAbi(abi).Pae : config.LguestPae,
             Engine = Given(parsed, _engine) is { } engine ? Engine(engine) : config.Engine,
             Name = Given(parsed, _name) is { } name ? OptionValues.Name(name) : config.Name,
+            AutoName = config.AutoName && Given(parsed, _name) is null,
             DebugExit = config.DebugExit || parsed.GetValue(_debugExit),
             NoReboot = config.NoReboot || parsed.GetValue(_noReboot),
             TimeoutSeconds = Given(parsed, _timeout) is { } timeout
@@ -168,16 +215,40 @@ internal sealed class RunOptions
 
     private static string[] CpuNames => [.. CpuModel.All.Select(model => model.Name)];
 
-    private MachineConfig WithKernel(ParseResult parsed, ImageStore store)
+    /// <summary>The configuration <c>lhype add</c> asks for with <paramref name="words"/> and the options
+    /// beside them.</summary>
+    public MachineConfig Settle(ParseResult parsed, AddWords words, ImageStore store)
+    {
+        MachineConfig config = Settle(parsed, words.KernelArguments, store, words.Kernel);
+        string id = words.Id.ToString(CultureInfo.InvariantCulture);
+        DiskConfig[] disk = words.Disk is null
+            ? []
+            : [new DiskConfig { File = OptionValues.FullPath("DISK", words.Disk) }];
+        NetworkConfig[] net = words.NetFile is null
+            ? []
+            : [new() { Kind = NetworkKind.Hub, Target = OptionValues.FullPath("NETFILE", words.NetFile) }];
+        return config with
+        {
+            MemoryBytes = words.MemoryBytes,
+            Id = id,
+            AutoName = false,
+            Name = Given(parsed, _name) is null ? $"{config.Name}-{id}" : config.Name,
+            Disks = [.. disk, .. config.Disks],
+            Networks = [.. net, .. config.Networks],
+        };
+    }
+
+    private MachineConfig WithKernel(ParseResult parsed, ImageStore store, string? kernel)
     {
         string[]? initrds = parsed.GetValue(_initrd) is { Length: > 0 } given
             ? Array.ConvertAll(given, file => OptionValues.FullPath("--initrd", file))
             : null;
-        if (Image(parsed) is { } image)
+        if (Image(parsed, kernel) is { } image)
         {
             MachineConfig pulled = new()
             {
                 Name = image.Name,
+                AutoName = true,
                 Kernel = store.KernelPath(image),
                 Initrds = initrds ?? [store.InitrdPath(image)],
             };
@@ -186,10 +257,10 @@ internal sealed class RunOptions
                 : pulled;
         }
 
-        string? kernel = KernelText(parsed);
+        kernel ??= KernelText(parsed);
         MachineConfig config = parsed.GetValue(_config) is { } source
             ? Read(source)
-            : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!) };
+            : new MachineConfig { Kernel = kernel!, Name = DefaultName(kernel!), AutoName = true };
         return config with
         {
             Kernel = kernel is null ? config.Kernel : OptionValues.FullPath("--kernel", kernel),
@@ -199,20 +270,12 @@ internal sealed class RunOptions
 
     private MachineConfig WithDevices(ParseResult parsed, MachineConfig config)
     {
-        foreach (string net in parsed.GetValue(_net) ?? [])
-        {
-            if (net != "none")
-            {
-                throw new UsageException(
-                    $"--net {OptionValues.Quote(net)} is not possible yet: this version has no network.");
-            }
-        }
-
         string? serial = Given(parsed, _serial);
         string? console = Given(parsed, _console);
-        if (console is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        if (console is not null && !IsConnection(console))
         {
-            throw new UsageException($"--console {OptionValues.Quote(console)} is not one of stdio, none.");
+            throw new UsageException(
+                $"--console {OptionValues.Quote(console)} is not one of stdio, socket, none.");
         }
 
         // The terminal has one user: a virtio console takes it from the serial port.
@@ -221,7 +284,7 @@ internal sealed class RunOptions
             throw new UsageException("Only one of --serial and --console can be stdio.");
         }
 
-        if (serial is not (null or MachineConfig.Stdio or MachineConfig.NotConnected))
+        if (serial is not null && !IsConnection(serial))
         {
             serial = OptionValues.FullPath("--serial", serial);
         }
@@ -229,13 +292,50 @@ internal sealed class RunOptions
         DiskConfig[]? disks = parsed.GetValue(_disk) is { Length: > 0 } given
             ? Array.ConvertAll(given, OptionValues.Disk)
             : null;
-        return config with
+        config = config with
         {
             Disks = disks ?? config.Disks,
             Snapshot = config.Snapshot || parsed.GetValue(_snapshot),
+            Networks = Networks(parsed, config),
             Serial = serial ?? (console == MachineConfig.Stdio ? MachineConfig.NotConnected : config.Serial),
             Console = console ?? config.Console,
         };
+        return IsDetached(parsed) ? WithoutTerminal(config, serial, console) : config;
+    }
+
+    private static bool IsConnection(string value) =>
+        value is MachineConfig.Stdio or MachineConfig.Socket or MachineConfig.NotConnected;
+
+    /// <summary>What would be on the terminal is reached by <c>lhype console</c> instead.</summary>
+    private static MachineConfig WithoutTerminal(MachineConfig config, string? serial, string? console)
+    {
+        if (serial == MachineConfig.Stdio || console == MachineConfig.Stdio)
+        {
+            throw new UsageException("--detach leaves the terminal: use socket in place of stdio.");
+        }
+
+        return config with
+        {
+            Serial = config.Serial == MachineConfig.Stdio ? MachineConfig.Socket : config.Serial,
+            Console = config.Console == MachineConfig.Stdio ? MachineConfig.Socket : config.Console,
+        };
+    }
+
+    private IReadOnlyList<NetworkConfig> Networks(ParseResult parsed, MachineConfig config)
+    {
+        IReadOnlyList<NetworkConfig> networks = parsed.GetValue(_net) is { Length: > 0 } given
+            ? [.. given.Select(OptionValues.Network).Where(network => network.Kind != NetworkKind.None)]
+            : config.Networks;
+        if (Given(parsed, _pcap) is not { } file)
+        {
+            return networks;
+        }
+
+        return networks.Count == 1
+            ? [networks[0] with { Pcap = OptionValues.FullPath("--pcap", file) }]
+            : throw new UsageException(networks.Count == 0
+                ? "--pcap needs a network card; add --net, for example --net user."
+                : "--pcap cannot say which card it means; write ,pcap=FILE behind one --net or several.");
     }
 
     private string? KernelText(ParseResult parsed)
@@ -267,9 +367,7 @@ internal sealed class RunOptions
             string wrong = !OptionValues.IsMemorySize(config.MemoryBytes) ? "memoryBytes"
                 : config.Cpus != 1 ? "cpus"
                 : !CpuNames.Contains(config.Cpu) ? "cpu"
-                : config.Machine == BoardKind.Lhype ? "machine"
                 : config.Engine == EngineKind.Kvm ? "engine"
-                : config.Networks.Count > 0 ? "networks"
                 : config.TimeoutSeconds is < 0 or > 1e9 or double.NaN ? "timeoutSeconds"
                 : config.Serial == MachineConfig.Stdio && config.Console == MachineConfig.Stdio ? "console"
                 : "";
@@ -286,9 +384,8 @@ internal sealed class RunOptions
     private static BoardKind Board(string text) => text switch
     {
         "pc" => BoardKind.Pc,
-        "lhype" =>
-            throw new UsageException("--machine lhype is not possible yet: this version has the board pc."),
-        _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc."),
+        "lhype" => BoardKind.Lhype,
+        _ => throw new UsageException($"--machine {OptionValues.Quote(text)} is not one of pc, lhype."),
     };
 
     private static EngineKind Engine(string text) => text switch

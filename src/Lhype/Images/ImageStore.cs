@@ -4,8 +4,9 @@
 // One pull at a time per cache, by a lock file. Called by `lhype images` and by `lhype run` with an image
 // name.
 //
-//   images/debian-i386 -> .debian-i386-3f2a81c0...   vmlinuz, initrd.img, image.json
-//   apt/i386/                                                 apt's private state and the downloaded packages
+//   images/debian-i386 -> .debian-i386-3f2a...   vmlinuz, initrd.img, xfs.img, btrfs.img, busybox, image.json
+//   apt/i386/                                     apt's private state and the downloaded packages
+//   installed/6.1.0-50-686-b1946ac9...            initrd.img and so on of a kernel installed on the host
 
 using System;
 using System.Collections.Generic;
@@ -63,6 +64,58 @@ internal sealed class ImageStore
     /// <summary>Where the initramfs of <paramref name="image"/> is, once pulled.</summary>
     public string InitrdPath(ImageDefinition image) =>
         Path.Combine(_root, "images", image.Name, "initrd.img");
+
+    /// <summary>The initial RAM disks for <paramref name="image"/>, once pulled, when its disks hold
+    /// <paramref name="fileSystems"/>.</summary>
+    public IReadOnlyList<string> Initrds(ImageDefinition image, IEnumerable<string> fileSystems) =>
+        InitrdsIn(Path.Combine(_root, "images", image.Name), fileSystems);
+
+    /// <summary>The pulled image whose kernel is what <paramref name="kernel"/> holds; null if there is
+    /// none.</summary>
+    public ImageDefinition? WithKernel(ReadOnlySpan<byte> kernel)
+    {
+        foreach (ImageDefinition image in ImageCatalog.All)
+        {
+            string file = KernelPath(image);
+            if (Facts(image) is not null && new FileInfo(file).Length == kernel.Length
+                && kernel.SequenceEqual(File.ReadAllBytes(file)))
+            {
+                return image;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The initial RAM disks for a kernel whose modules are installed in
+    /// <paramref name="modulesDirectory"/>, made on first use; null if no image of
+    /// <paramref name="architecture"/> is there to take busybox from.</summary>
+    public IReadOnlyList<string>? InitrdsOfInstalled(
+        string modulesDirectory, string architecture, IEnumerable<string> fileSystems)
+    {
+        string? busybox = null;
+        foreach (ImageDefinition image in ImageCatalog.All)
+        {
+            string file = Path.Combine(_root, "images", image.Name, "busybox");
+            busybox ??= image.Architecture == architecture && File.Exists(file) ? file : null;
+        }
+
+        if (busybox is null)
+        {
+            return null;
+        }
+
+        // An update of the package renews the directory, and so our name for it.
+        string release = Path.GetFileName(modulesDirectory);
+        string state = $"{Directory.GetLastWriteTimeUtc(modulesDirectory).Ticks:x}-{Initramfs.Recipe}";
+        string final = Path.Combine(_root, "installed", $"{release}-{state}");
+        if (!Directory.Exists(final))
+        {
+            Locked(new PullProgress.Silent(), () => MakeInstalled(modulesDirectory, busybox, final));
+        }
+
+        return InitrdsIn(final, fileSystems);
+    }
 
     /// <summary>What is known of the pulled image; null when it is not there.</summary>
     public ImageFacts? Facts(ImageDefinition image)
@@ -169,11 +222,8 @@ internal sealed class ImageStore
         progress.Begin("building the initramfs");
         File.Copy(Path.Combine(unpacked, "boot", "vmlinuz-" + release), Path.Combine(work, "vmlinuz"));
         byte[] busybox = File.ReadAllBytes(Path.Combine(unpacked, "bin", "busybox"));
-        using (FileStream output = File.Create(Path.Combine(work, "initrd.img")))
-        {
-            Initramfs.Write(output, busybox, Path.Combine(unpacked, "lib", "modules", release));
-        }
-
+        File.WriteAllBytes(Path.Combine(work, "busybox"), busybox);
+        WriteInitrds(work, busybox, Path.Combine(unpacked, "lib", "modules", release));
         ImageFacts facts =
             new(release, version, Initramfs.Recipe, packages.ConvertAll(file => Path.GetFileName(file)));
         File.WriteAllText(
@@ -181,6 +231,54 @@ internal sealed class ImageStore
             JsonSerializer.Serialize(facts, ImageFactsJson.Default.ImageFacts));
         Directory.Delete(unpacked, recursive: true);
         Publish(image, images, work);
+    }
+
+    private void MakeInstalled(string modulesDirectory, string busybox, string final)
+    {
+        string parent = Path.Combine(_root, "installed");
+        string work = Path.Combine(parent, ".new");
+        Directory.CreateDirectory(work);
+        string release = Path.GetFileName(modulesDirectory);
+        foreach (string older in Directory.EnumerateDirectories(parent, release + "-*"))
+        {
+            Directory.Delete(older, recursive: true);
+        }
+
+        WriteInitrds(work, File.ReadAllBytes(busybox), modulesDirectory);
+        Directory.Move(work, final);
+    }
+
+    private static void WriteInitrds(string directory, byte[] busybox, string modulesDirectory)
+    {
+        KernelModules modules = new(modulesDirectory);
+        using (FileStream output = File.Create(Path.Combine(directory, "initrd.img")))
+        {
+            Initramfs.Write(output, busybox, modules);
+        }
+
+        foreach (string fileSystem in Initramfs.ExtraFileSystems)
+        {
+            if (modules.Has(fileSystem))
+            {
+                using FileStream output = File.Create(Path.Combine(directory, fileSystem + ".img"));
+                Initramfs.WriteFileSystem(output, fileSystem, modules);
+            }
+        }
+    }
+
+    private static List<string> InitrdsIn(string directory, IEnumerable<string> fileSystems)
+    {
+        List<string> files = [Path.Combine(directory, "initrd.img")];
+        foreach (string fileSystem in fileSystems)
+        {
+            string file = Path.Combine(directory, fileSystem + ".img");
+            if (File.Exists(file))
+            {
+                files.Add(file);
+            }
+        }
+
+        return files;
     }
 
     private static void Unpack(string package, string directory)

@@ -1,15 +1,17 @@
-// Builds the initramfs of the images in ImageCatalog: busybox, the /init of init.sh, and the kernel modules a
-// guest needs to find its virtio devices and an ext4 root file system. Called by ImageStore once per pulled
-// kernel. The archive is not compressed: unpacking costs the guest more time than reading saves. Equal input
-// gives equal bytes.
+// Builds the initramfs of stock kernels: busybox, the /init of init.sh, and the kernel modules a guest needs
+// to find its virtio devices and an ext2, ext3 or ext4 root file system. The drivers of other file systems
+// are large and come as archives of their own, to be loaded behind the first. Called by ImageStore once per
+// kernel. Nothing is compressed: unpacking costs the guest more time than reading saves. Equal input gives
+// equal bytes.
 
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using System.Text;
 
 namespace Lhype.Images;
 
-/// <summary>The initramfs of a busybox guest.</summary>
+/// <summary>The initramfs of a stock kernel.</summary>
 internal static class Initramfs
 {
     /// <summary>What a guest may need before it has a root file system. Everything these depend on comes
@@ -17,7 +19,11 @@ internal static class Initramfs
     private static readonly string[] Modules =
     [
         "virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "ext4", "crc32c_generic",
+        "button", "evdev",
     ];
+
+    /// <summary>File systems a root can be on whose driver is not in the first archive.</summary>
+    public static IReadOnlyList<string> ExtraFileSystems { get; } = ["xfs", "btrfs"];
 
     private static readonly string[] Directories = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp"];
 
@@ -29,7 +35,8 @@ internal static class Initramfs
         {
             // FNV-1a: a cryptographic hash would cost every start the loading of its library.
             ulong hash = 0xCBF29CE484222325;
-            foreach (char letter in "1\n" + string.Join(' ', Modules) + '\n' + Script("init.sh"))
+            foreach (char letter in "2\n" + string.Join(' ', Modules) + '\n' + Script("init.sh")
+                + Script("udhcpc.sh"))
             {
                 hash = (hash ^ letter) * 0x100000001B3;
             }
@@ -38,11 +45,11 @@ internal static class Initramfs
         }
     }
 
-    /// <summary>Writes the archive to <paramref name="output"/>.</summary>
-    /// <param name="output">Receives the archive; stays open.</param>
+    /// <summary>Writes the first archive to <paramref name="output"/>, which stays open.</summary>
+    /// <param name="output">Receives the archive.</param>
     /// <param name="busybox">A statically linked busybox for the guest's architecture.</param>
-    /// <param name="modulesDirectory">The kernel package's <c>lib/modules/VERSION</c>.</param>
-    public static void Write(Stream output, byte[] busybox, string modulesDirectory)
+    /// <param name="modules">The kernel's modules; what it was made without is left out.</param>
+    public static void Write(Stream output, byte[] busybox, KernelModules modules)
     {
         using CpioArchive archive = new(output);
         foreach (string directory in Directories)
@@ -57,17 +64,43 @@ internal static class Initramfs
         archive.AddSymlink("bin/sh", "busybox");
         archive.AddSymlink("sbin", "bin");
         archive.AddFile("init", Script("init.sh"), executable: true);
+        archive.AddFile("etc/udhcpc.sh", Script("udhcpc.sh"), executable: true);
         archive.AddFile("etc/passwd", "root::0:0:root:/root:/bin/sh\n");
         archive.AddFile("etc/group", "root:x:0:\ntty:x:5:\n");
         archive.AddFile("etc/profile", "export PS1='\\h:\\w# '\n");
 
-        string release = Path.GetFileName(modulesDirectory);
-        IReadOnlyList<KernelModule> modules = new KernelModules(modulesDirectory).Closure(Modules);
+        AddModules(archive, modules, modules.Closure(Modules.Where(modules.Has)), without: []);
+    }
+
+    /// <summary>Writes the archive with the driver of <paramref name="fileSystem"/> to
+    /// <paramref name="output"/>; it is good behind the first archive of the same kernel only.</summary>
+    public static void WriteFileSystem(Stream output, string fileSystem, KernelModules modules)
+    {
+        using CpioArchive archive = new(output);
+        HashSet<string> first = [];
+        string[] basic = [.. Modules.Where(modules.Has)];
+        foreach (KernelModule module in modules.Closure(basic))
+        {
+            first.Add(module.Name);
+        }
+
+        AddModules(archive, modules, modules.Closure([.. basic, fileSystem]), first);
+    }
+
+    /// <summary>Adds modules but those named in <paramref name="without"/>, and the lists modprobe reads,
+    /// which are about all of them: the lists of a later archive replace those of an earlier one.</summary>
+    private static void AddModules(CpioArchive archive, KernelModules source,
+        IReadOnlyList<KernelModule> modules, HashSet<string> without)
+    {
         StringBuilder dependencies = new();
         StringBuilder aliases = new();
         foreach (KernelModule module in modules)
         {
-            archive.AddFile($"lib/modules/{release}/{module.Path}", module.Content);
+            if (!without.Contains(module.Name))
+            {
+                archive.AddFile($"lib/modules/{source.Release}/{module.Path}", module.Content);
+            }
+
             AppendDependencies(dependencies, module, modules);
             foreach (string alias in module.Aliases)
             {
@@ -75,8 +108,8 @@ internal static class Initramfs
             }
         }
 
-        archive.AddFile($"lib/modules/{release}/modules.dep", dependencies.ToString());
-        archive.AddFile($"lib/modules/{release}/modules.alias", aliases.ToString());
+        archive.AddFile($"lib/modules/{source.Release}/modules.dep", dependencies.ToString());
+        archive.AddFile($"lib/modules/{source.Release}/modules.alias", aliases.ToString());
     }
 
     /// <summary>One modules.dep line: the module, then everything it needs, directly or not, nearest

@@ -1,7 +1,7 @@
-// The loadable modules of an unpacked kernel package: which module needs which, in what order to load them,
-// and what devices they answer to. Debian ships no modules.dep (depmod writes it at installation), so this
-// reads the source depmod reads as well: the .modinfo section of each module (Linux include/linux/module.h,
-// MODULE_INFO). Used by Initramfs.
+// The loadable modules of a kernel, in its unpacked package or installed: which module needs which, in what
+// order to load them, and what devices they answer to. Debian ships no modules.dep (depmod writes it at
+// installation), so this reads the source depmod reads as well: the .modinfo section of each module (Linux
+// include/linux/module.h, MODULE_INFO). Used by Initramfs.
 
 using System;
 using System.Buffers.Binary;
@@ -28,6 +28,9 @@ internal sealed class KernelModules
     private readonly Dictionary<string, string> _pathByName = [];
     private readonly HashSet<string> _builtIn = [];
 
+    /// <summary>The kernel's release, as <c>uname -r</c> prints it.</summary>
+    public string Release => Path.GetFileName(_directory);
+
     /// <summary>Lists the modules below <paramref name="directory"/>; reads none yet.</summary>
     public KernelModules(string directory)
     {
@@ -48,6 +51,9 @@ internal sealed class KernelModules
             _builtIn.Add(NameOf(line));
         }
     }
+
+    /// <summary>True if the kernel has <paramref name="name"/>, as a module or built in.</summary>
+    public bool Has(string name) => _pathByName.ContainsKey(name) || _builtIn.Contains(name);
 
     /// <summary>The modules named and all they depend on, each after those it needs. Names built into the
     /// kernel are left out. Throws <see cref="LhypeException"/> for a module the kernel has in neither
@@ -88,18 +94,10 @@ internal sealed class KernelModules
 
     private KernelModule Read(string name, string path)
     {
-        if (path.EndsWith(".xz", StringComparison.Ordinal))
-        {
-            HostProgramResult unpacked = HostProgram.Run("xz", ["-d", "-f", Path.Combine(_directory, path)]);
-            if (unpacked.ExitCode != 0)
-            {
-                throw new LhypeException($"The kernel module {path} cannot be unpacked: {unpacked.Reason}.");
-            }
-
-            path = path[..^3];
-        }
-
-        byte[] content = File.ReadAllBytes(Path.Combine(_directory, path));
+        byte[] content = path.EndsWith(".xz", StringComparison.Ordinal)
+            ? Unpack(path)
+            : File.ReadAllBytes(Path.Combine(_directory, path));
+        path = path.EndsWith(".xz", StringComparison.Ordinal) ? path[..^3] : path;
         List<string> depends = [];
         List<string> aliases = [];
         foreach (string entry in ModuleInfo(content).Split('\0', StringSplitOptions.RemoveEmptyEntries))
@@ -119,6 +117,26 @@ internal sealed class KernelModules
         }
 
         return new KernelModule(name, path, content, depends, aliases);
+    }
+
+    private byte[] Unpack(string path)
+    {
+        // xz replaces its file, and an installed module is not ours to replace.
+        string directory = Directory.CreateTempSubdirectory("lhype-").FullName;
+        try
+        {
+            string copy = Path.Combine(directory, "module.ko.xz");
+            File.Copy(Path.Combine(_directory, path), copy);
+            HostProgramResult unpacked = HostProgram.Run("xz", ["-d", copy]);
+            return unpacked.ExitCode == 0
+                ? File.ReadAllBytes(copy[..^3])
+                : throw new LhypeException(
+                    $"The kernel module {path} cannot be unpacked: {unpacked.Reason}.");
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
     }
 
     /// <summary>The .modinfo section of an ELF object, 32- or 64-bit, little-endian; empty when there is

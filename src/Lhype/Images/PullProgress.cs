@@ -54,7 +54,8 @@ internal static class PullProgress
             });
     }
 
-    private sealed class Silent : IPullProgress
+    /// <summary>Shows nothing.</summary>
+    internal sealed class Silent : IPullProgress
     {
         public void Begin(string step)
         {

@@ -20,17 +20,23 @@ for file in /sys/bus/virtio/devices/*/modalias; do
     [ -e "$file" ] && modprobe -q "$(cat "$file")"
 done
 
-root= rootfstype= rootflags= mode=ro wait=5 next=
+# What the kernel would do with these itself (Documentation/admin-guide/kernel-parameters.rst).
+root= rootfstype= rootflags= mode=ro wait=5 delay=0 next= ip=dhcp
+set -f
 for word in $(cat /proc/cmdline); do
     case $word in
         root=*) root=${word#root=} ;;
         rootfstype=*) rootfstype=${word#rootfstype=} ;;
         rootflags=*) rootflags=${word#rootflags=} ;;
         ro | rw) mode=$word ;;
-        rootwait) wait=60 ;;
+        rootwait) wait=1000000 ;;
+        rootwait=*) wait=${word#rootwait=} ;;
+        rootdelay=*) delay=${word#rootdelay=} ;;
         init=*) next=${word#init=} ;;
+        ip=*) ip=${word#ip=} ;;
     esac
 done
+set +f
 
 # Prints the device that root= means, once it is there.
 root_device()
@@ -41,9 +47,31 @@ root_device()
     esac
 }
 
+# Prints the type of file system on device $1, by the magic numbers; ext4 serves ext2 and ext3 as well.
+type_of()
+{
+    if [ "$(head -c 4 "$1")" = XFSB ]; then
+        echo xfs
+    elif [ "$(dd if="$1" bs=64 skip=1025 count=1 2>/dev/null | head -c 8)" = _BHRfS_M ]; then
+        echo btrfs
+    else
+        echo ext4
+    fi
+}
+
+# Mounts device $1 on /root as the first of the file systems named by rootfstype=, or as what it holds.
+mount_root()
+{
+    for type in $(echo "${rootfstype:-$(type_of "$1")}" | tr , ' '); do
+        modprobe -q "$type"
+        mount -t "$type" -o "$mode${rootflags:+,$rootflags}" "$1" /root && return
+    done
+}
+
 # Mounts root= on /root and becomes its init. Comes back only when that failed.
 switch_to_root()
 {
+    [ "$delay" = 0 ] || sleep "$delay"
     tries=$((wait * 10))
     until device=$(root_device); do
         [ $tries -gt 0 ] || { echo "init: root=$root is not there; a shell from memory instead." ; return; }
@@ -51,8 +79,7 @@ switch_to_root()
         sleep 0.1
     done
 
-    modprobe -q "${rootfstype:-ext4}"
-    if ! mount ${rootfstype:+-t "$rootfstype"} -o "$mode${rootflags:+,$rootflags}" "$device" /root; then
+    if ! mount_root "$device"; then
         echo "init: cannot mount root=$root; a shell from memory instead."
         return
     fi
@@ -72,10 +99,49 @@ switch_to_root()
     echo "init: root=$root has no init program; a shell from memory instead."
 }
 
-[ -z "$root" ] || switch_to_root "$@"
+# The drivers of the ACPI power button and of the file it is read from.
+button="button evdev"
+if [ -n "$root" ]; then
+    # The root file system may have programs that listen to it, and no modules for this kernel.
+    modprobe -qa $button
+    switch_to_root "$@"
+fi
+
+# Brings eth0 up as ip= says: ADDRESS/BITS, the kernel's CLIENT:SERVER:GATEWAY:MASK, dhcp (which is what
+# happens without ip=), or off.
+network()
+{
+    [ -d /sys/class/net/eth0 ] || return
+    case $ip in
+        off | none) return ;;
+        dhcp | on | any) udhcpc -i eth0 -n -q -t 3 -T 1 -s /etc/udhcpc.sh >/dev/null 2>&1 & return ;;
+    esac
+    address=${ip%%:*} gateway=$(echo "$ip" | cut -s -d : -f 3) mask=$(echo "$ip" | cut -s -d : -f 4)
+    ip address add "$address${mask:+/$mask}" broadcast + dev eth0
+    ip link set eth0 up
+    [ -z "$gateway" ] || ip route add default via "$gateway"
+}
+
+# Waits for the power button (lhype stop) and powers off in good order.
+power_button()
+{
+    modprobe -qa $button
+    for event in /sys/class/input/event*; do
+        [ "$(cat "$event/device/name" 2>/dev/null)" = "Power Button" ] || continue
+        dd if="/dev/input/${event##*/}" of=/dev/null bs=64 count=1 2>/dev/null
+        echo "init: the power button was pressed." >/dev/console
+        kill -TERM -1
+        sync
+        umount -a -r 2>/dev/null
+        poweroff -f
+    done
+}
+
+power_button &
 
 hostname lhype
 ifconfig lo 127.0.0.1 2>/dev/null
+network
 cd /root
 echo "Lhype guest: Linux $(uname -r) on $(uname -m) with busybox, all in memory; nothing is kept."
 echo "Type 'poweroff -f' or 'exit' to end it."

@@ -8,6 +8,7 @@ using System.IO;
 using System.Threading;
 using Lhype.Host;
 using Lhype.Machine;
+using Lhype.Machine.Control;
 using Microsoft.Win32.SafeHandles;
 
 namespace Lhype.Terminal;
@@ -18,6 +19,7 @@ internal sealed class ConsoleSession : IDisposable
     private const int Stdin = 0, Stdout = 1, Stderr = 2;
 
     private readonly Messages _messages;
+    private readonly DomainConsole? _viewers;
     private readonly EscapeKeys _keys = new();
     private readonly List<byte> _guestKeys = [];
     private readonly OutputPump? _output;
@@ -28,24 +30,32 @@ internal sealed class ConsoleSession : IDisposable
     private Action? _quit;
     private volatile bool _closing;
 
-    /// <summary>Opens the output that <paramref name="target"/> names: <c>stdio</c>, <c>none</c> or a file.
-    /// <paramref name="outputFailed"/> hears, on another thread, that it can no longer be written.</summary>
-    internal ConsoleSession(string target, Messages messages, Action<string> outputFailed)
+    /// <summary>Opens the output that <paramref name="target"/> names: <c>stdio</c>, <c>socket</c>,
+    /// <c>none</c> or a file. <paramref name="viewers"/> see the same, if it is connected to anything.
+    /// <paramref name="outputFailed"/> hears, on another thread, that the output can no longer be
+    /// written.</summary>
+    internal ConsoleSession(
+        string target, DomainConsole? viewers, Messages messages, Action<string> outputFailed)
     {
         _messages = messages;
+        _viewers = viewers;
         UsesTerminal = target == MachineConfig.Stdio;
         if (UsesTerminal && InputPump.WasInherited(Stdout))
         {
             _output = new OutputPump(Stdout, failed: error => outputFailed($"standard output: {error}"));
         }
-        else if (!UsesTerminal && target != MachineConfig.NotConnected)
+        else if (!UsesTerminal && target is not (MachineConfig.Socket or MachineConfig.NotConnected))
         {
             _file = OpenFile(target);
             int fd = (int)_file.DangerousGetHandle();
             _output = new OutputPump(fd, failed: error => outputFailed($"{target}: {error}"));
         }
 
-        Console = new GuestConsole(bytes => _output?.Write(bytes));
+        Console = new GuestConsole(bytes =>
+        {
+            _viewers?.Log.Append(bytes);
+            _output?.Write(bytes);
+        });
     }
 
     /// <summary>The guest's console.</summary>
@@ -65,6 +75,8 @@ internal sealed class ConsoleSession : IDisposable
     /// Ctrl-A x.</summary>
     internal void Start(IMonitorTarget target, Action quit)
     {
+        _viewers?.Connect(Console);
+        WindowChanged();
         _quit = quit;
         _monitor = new Monitor(_messages, target);
         if (UsesTerminal && InputPump.WasInherited(Stdin))
@@ -77,6 +89,16 @@ internal sealed class ConsoleSession : IDisposable
 
     /// <summary>Raw mode again, after the process was stopped and continued.</summary>
     internal void Continued() => _terminal?.Resume();
+
+    /// <summary>Tells the guest how large the terminal is.</summary>
+    internal void WindowChanged()
+    {
+        if (UsesTerminal && RawTerminal.IsTerminal(Stdout))
+        {
+            (int columns, int rows) = RawTerminal.WindowSize(Stdout);
+            _viewers?.Resize(columns, rows);
+        }
+    }
 
     /// <summary>Lets go of output nobody reads, so that the machine can end.</summary>
     internal void Abandon()

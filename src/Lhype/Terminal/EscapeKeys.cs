@@ -1,5 +1,5 @@
 // Finds the tool's own keys in what the user types: Ctrl-A followed by a letter. Everything else is the
-// guest's.
+// guest's. Used where a guest runs (ConsoleSession) and where one is only looked at (ConsoleViewer).
 
 using System;
 using System.Collections.Generic;
@@ -22,7 +22,20 @@ internal sealed class EscapeKeys
     /// <summary>The key that begins a sequence: Ctrl-A.</summary>
     internal const byte Escape = 1;
 
+    private readonly bool _viewer;
     private bool _escaped;
+
+    /// <summary>Keys of the terminal a guest runs on or, if <paramref name="viewer"/>, of one attached to
+    /// it.</summary>
+    internal EscapeKeys(bool viewer = false) => _viewer = viewer;
+
+    /// <summary>Text for Ctrl-A h of a viewer.</summary>
+    internal static IReadOnlyList<string> ViewerHelp { get; } =
+    [
+        "Ctrl-A d       detach (Ctrl-A x too): the guest runs on",
+        "Ctrl-A h       this list",
+        "Ctrl-A Ctrl-A  send Ctrl-A to the guest",
+    ];
 
     /// <summary>Text for Ctrl-A h, one key a line.</summary>
     internal static IReadOnlyList<string> Help { get; } =
@@ -60,8 +73,9 @@ internal sealed class EscapeKeys
             switch (key)
             {
                 case (byte)'x' or (byte)'X' or (byte)'x' - 0x60:
+                case (byte)'d' or (byte)'D' or (byte)'d' - 0x60 when _viewer:
                     return EscapeCommand.Quit;
-                case (byte)'c' or (byte)'C':
+                case (byte)'c' or (byte)'C' when !_viewer:
                     return EscapeCommand.Monitor;
                 case (byte)'h' or (byte)'H' or (byte)'?':
                     return EscapeCommand.Help;

@@ -10,6 +10,7 @@ using Lhype.Cli;
 using Lhype.Host;
 using Lhype.Images;
 using Lhype.Machine;
+using Lhype.Machine.Paravirt.Lguest;
 using Xunit;
 
 namespace Lhype.Tests.Cli;
@@ -49,6 +50,19 @@ public sealed class CommandLineTests
         Assert.Equal(1, shortForm.Verbosity);
     }
 
+    [Theory]
+    [InlineData("E", LguestGeneration.E, false)]
+    [InlineData("a", LguestGeneration.A, false)]
+    [InlineData("D+pae", LguestGeneration.D, true)]
+    public void A_dialect_implies_the_paravirtual_machine(string text, LguestGeneration generation, bool pae)
+    {
+        MachineConfig config = Settle("run", "/v", "--lguest-abi", text);
+        Assert.Equal(BoardKind.Lhype, config.Machine);
+        Assert.Equal(generation, config.LguestAbi);
+        Assert.Equal(pae, config.LguestPae);
+        Assert.Equal(config.ToJson(), MachineConfig.FromJson(config.ToJson(), "x").ToJson());
+    }
+
     [Fact]
     public void Kernel_arguments_behind_the_separator_are_not_ours()
     {
@@ -69,6 +83,33 @@ public sealed class CommandLineTests
         MachineConfig config = Settle("run", "--console", "stdio");
         Assert.Equal("stdio", config.Console);
         Assert.Equal("none", config.Serial);
+    }
+
+    [Fact]
+    public void Consoles_can_be_on_the_control_socket()
+    {
+        MachineConfig config = Settle("run", "--console", "socket", "--serial", "socket");
+        Assert.Equal(("socket", "socket"), (config.Console, config.Serial));
+        Assert.Equal("stdio", Settle("run", "--console", "socket").Serial);
+    }
+
+    [Fact]
+    public void Detached_guests_are_not_on_the_terminal()
+    {
+        Assert.Equal(("socket", "none"), Consoles(Settle("run", "--detach")));
+        Assert.Equal(("none", "socket"), Consoles(Settle("run", "--detach", "--serial", "none", "--console",
+            "socket")));
+        Assert.Equal(("/log", "none"), Consoles(Settle("run", "--detach", "--serial", "/log")));
+
+        static (string, string) Consoles(MachineConfig config) => (config.Serial, config.Console);
+    }
+
+    [Fact]
+    public void Only_a_name_the_user_chose_must_be_free()
+    {
+        Assert.True(Settle("run").AutoName);
+        Assert.True(Settle("run", "/boot/vmlinuz").AutoName);
+        Assert.False(Settle("run", "--name", "web").AutoName);
     }
 
     [Fact]
@@ -103,6 +144,21 @@ public sealed class CommandLineTests
         }
     }
 
+    [Fact]
+    public void Network_cards_are_settled()
+    {
+        IReadOnlyList<NetworkConfig> cards = Settle("run", "/vmlinuz", "--net",
+            "hub=/net,,file,mac=2:0:0:0:0:A,pcap=/a", "--net", "none", "--net", "tap=tap0", "--net",
+            "user,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp::53-:53").Networks;
+        Assert.Equal(3, cards.Count);
+        Assert.Equal((NetworkKind.Hub, "/net,file", "02:00:00:00:00:0a", "/a"),
+            (cards[0].Kind, cards[0].Target, cards[0].Mac, cards[0].Pcap));
+        Assert.Equal((NetworkKind.Tap, "tap0"), (cards[1].Kind, cards[1].Target));
+        Assert.Equal(["tcp:127.0.0.1:2222-:22", "udp::53-:53"], cards[2].HostForwards);
+        Assert.Equal("/b", Settle("run", "/vmlinuz", "--net", "user", "--pcap", "/b").Networks[0].Pcap);
+        Assert.Empty(Settle("run", "/vmlinuz", "--net", "none").Networks);
+    }
+
     [Theory]
     [InlineData("Say what to do")]
     [InlineData("'frobnicate'", "frobnicate")]
@@ -121,16 +177,29 @@ public sealed class CommandLineTests
     [InlineData("--cpus 'x'", "run", "-c", "x")]
     [InlineData("'rw'", "run", "-d", "/disk,rw")]
     [InlineData("--disk", "run", "-d", ",ro")]
-    [InlineData("no network", "run", "--net", "user")]
-    [InlineData("--net", "run", "--net", "hub=/x")]
+    [InlineData("--net 'bridge'", "run", "--net", "bridge")]
+    [InlineData("--net", "run", "--net", "hub=")]
+    [InlineData("--net", "run", "--net", "tap=a-name-longer-than-fifteen")]
+    [InlineData("mac='01:00:00:00:00:00'", "run", "--net", "user,mac=01:00:00:00:00:00")]
+    [InlineData("mac='2:3'", "run", "--net", "user,mac=2:3")]
+    [InlineData("'hostfwd=x'", "run", "--net", "hub=/x,hostfwd=x")]
+    [InlineData("'65536' is not a port", "run", "--net", "user,hostfwd=tcp::65536-:22")]
+    [InlineData("needs a network card", "run", "--pcap", "/x")]
+    [InlineData("which card", "run", "--pcap", "/x", "--net", "user", "--net", "hub=/y")]
     [InlineData("--cpu 'z80'", "run", "--cpu", "z80")]
-    [InlineData("not possible yet", "run", "--machine", "lhype")]
+    [InlineData("--machine 'vax'", "run", "--machine", "vax")]
+    [InlineData("--lguest-abi 'G'", "run", "--lguest-abi", "G")]
+    [InlineData("--lguest-abi 'E+pae'", "run", "--lguest-abi", "E+pae")]
     [InlineData("not possible yet", "run", "--engine", "kvm")]
     [InlineData("--engine", "run", "--engine", "tcg")]
     [InlineData("--name", "run", "--name", "../x")]
     [InlineData("--timeout", "run", "--timeout", "-1")]
     [InlineData("Only one", "run", "--serial", "stdio", "--console", "stdio")]
-    [InlineData("--console", "run", "--console", "socket")]
+    [InlineData("--console 'x'", "run", "--console", "x")]
+    [InlineData("--detach leaves", "run", "--detach", "--console", "stdio")]
+    [InlineData("--detach leaves", "run", "--detach", "--serial", "stdio")]
+    [InlineData("'stop'", "stop")]
+    [InlineData("--timeout 'x'", "stop", "vm", "--timeout", "x")]
     [InlineData("'nothing'", "images", "pull", "nothing")]
     [InlineData("pull", "images", "pull")]
     [InlineData("kernel arguments", "images", "--", "x")]
@@ -156,6 +225,12 @@ public sealed class CommandLineTests
     [InlineData("run", "-m", "lots", "--help")]
     [InlineData("images", "-h")]
     [InlineData("images", "pull", "--help")]
+    [InlineData("list", "--help")]
+    [InlineData("info", "--help")]
+    [InlineData("console", "--help")]
+    [InlineData("stop", "--help")]
+    [InlineData("pause", "--help")]
+    [InlineData("resume", "--help")]
     public void Help_has_examples(params string[] arguments)
     {
         (int status, string output) = Invoke(arguments);
@@ -171,7 +246,8 @@ public sealed class CommandLineTests
         [
             "--kernel", "-k", "--initrd", "-i", "--append", "-p", "--cmdline", "--no-auto-cmdline",
                 "--memory", "-m",
-            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--cpu", "--machine",
+            "--mem", "--cpus", "-c", "--smp", "--disk", "-d", "--snapshot", "--net", "--pcap", "--cpu",
+                "--machine",
                 "--engine",
             "--name", "--serial", "--console", "--debug-exit", "--dry-run", "--config", "--timeout",
                 "--stats", "-q", "-v",
@@ -180,11 +256,12 @@ public sealed class CommandLineTests
     }
 
     [Fact]
-    public void Only_commands_that_exist_are_shown()
+    public void Commands_for_people_are_shown_and_no_others()
     {
         string output = Invoke("--help").Output;
-        Assert.DoesNotContain("console ", output, StringComparison.Ordinal);
-        Assert.Throws<UsageException>(() => Invoke("list"));
+        Assert.All((string[])["run", "list", "info", "console", "stop", "pause", "resume", "images"], name =>
+            Assert.Contains($"\n  {name} ", output, StringComparison.Ordinal));
+        Assert.DoesNotContain("run-detached", output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -214,19 +291,23 @@ public sealed class CommandLineTests
 
     /// <summary>Whatever stands on the command line, it is refused with a sentence or settled; never a
     /// crash.</summary>
-    [Fact]
-    public void Any_words_are_settled_or_refused()
+    [Theory]
+    [InlineData("run")]
+    [InlineData("add")]
+    [InlineData("add", "64", "1", "/v")]
+    public void Any_words_are_settled_or_refused(string command, params string[] first)
     {
         string[] words =
         [
             "run", "images", "pull", "--", "-", "-k", "-m", "-d", "--disk=", "1G", ",ro", "@file",
                 "[suggest]", "-qv", "-m5",
             "--dry-run", "--cpus=1", "=", "", "é", "\0", "-p", "a b", "--append==", "--no-auto-cmdline",
-                "true", "--serial",
+                "true", "--serial", "64", "root=/dev/lhba", "--block", "--tunnet=1.2.3.4:", "--sharenet",
         ];
         Gen.Int[0, words.Length - 1].Array[0, 6].Sample(indices =>
         {
-            List<string> arguments = ["run", "--dry-run", .. indices.Select(index => words[index])];
+            List<string> arguments =
+                [command, "--dry-run", .. first, .. indices.Select(index => words[index])];
             try
             {
                 _ = Invoke([.. arguments]);

@@ -27,6 +27,8 @@ internal sealed unsafe class FakeVcpu : IVcpu
 
     public EngineStatistics Statistics => default;
 
+    public ParavirtualCpu AttachParavirtual(IParavirtualHost host) => throw new NotSupportedException();
+
     internal void EnableInterrupts(bool on) => State->InterruptFlag = on ? EflagsBits.Interrupt : 0;
 
     internal void SetIdtLimit(uint limit) => State->IdtLimit = limit;

@@ -5,6 +5,8 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text;
+using System.Threading;
+using System.Threading.Tasks;
 using Lhype.Machine;
 using Lhype.Machine.Bus;
 using Xunit;
@@ -69,8 +71,43 @@ public sealed class GuestConsoleTests
         Assert.Equal(0, console.Type("x"u8));
     }
 
+    [Fact]
+    public void TheDeviceHearsOfANewSize()
+    {
+        GuestConsole console = new(_ => { });
+        console.Resize(1, 1);
+        (int, int) size = default;
+        console.Connect(new ImmediateInbox(), _ => true, (columns, rows) => size = (columns, rows));
+        console.Resize(132, 50);
+        Assert.Equal((132, 50), size);
+    }
+
+    [Fact]
+    public void SeveralTypistsTogetherFillNoMoreThanThereIs()
+    {
+        GuestConsole console = new(_ => { });
+        console.Connect(new ImmediateInbox(), _ => false);
+        int taken = 0;
+        Parallel.For(0, 8, _ =>
+        {
+            for (int i = 0; i < 40; i++)
+            {
+                Interlocked.Add(ref taken, console.Type(new byte[1000]));
+            }
+        });
+        Assert.InRange(taken, GuestConsole.InputCapacity - 8000, GuestConsole.InputCapacity);
+    }
+
     private sealed class ImmediateInbox : IInbox
     {
-        public void Post(Action work) => work();
+        private readonly Lock _gate = new();
+
+        public void Post(Action work)
+        {
+            lock (_gate)
+            {
+                work();
+            }
+        }
     }
 }

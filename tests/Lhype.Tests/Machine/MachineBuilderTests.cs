@@ -18,8 +18,7 @@ public sealed class MachineBuilderTests
         [
             new() { Kernel = "k", Cpus = 2 },
             new() { Kernel = "k", Engine = EngineKind.Kvm },
-            new() { Kernel = "k", Machine = BoardKind.Lhype },
-            new() { Kernel = "k", Console = MachineConfig.Socket },
+            new() { Kernel = "k", Console = "x" },
             new() { Kernel = "k", Networks = [new NetworkConfig { Kind = NetworkKind.User }] },
             new() { Kernel = "k", MemoryBytes = 0 },
             new() { Kernel = "k", MemoryBytes = 4097 },

@@ -15,12 +15,23 @@ public sealed class EscapeKeysTests
     [InlineData("\u0001h\u0001c", "", "Help Monitor ")]
     [InlineData("\u0001\u0001", "\u0001", "")]
     [InlineData("\u0001z", "\u0001z", "")]
+    [InlineData("\u0001d", "\u0001d", "")]
     [InlineData("x\u0003y\u0001", "x\u0003y", "")]
-    public void SplitsKeysFromCommands(string typed, string guest, string commands)
+    public void SplitsKeysFromCommands(string typed, string guest, string commands) =>
+        Split(viewer: false, typed, guest, commands);
+
+    [Theory]
+    [InlineData("a\u0001dz", "az", "Quit ")]
+    [InlineData("\u0001x\u0001\u0004", "", "Quit Quit ")]
+    [InlineData("\u0001h\u0001c", "\u0001c", "Help ")]
+    public void AViewersKeysDetach(string typed, string guest, string commands) =>
+        Split(viewer: true, typed, guest, commands);
+
+    private static void Split(bool viewer, string typed, string guest, string commands)
     {
         for (int cut = 1; cut <= typed.Length; cut++)
         {
-            EscapeKeys keys = new();
+            EscapeKeys keys = new(viewer);
             List<byte> toGuest = [];
             string seen = "";
             byte[] bytes = System.Text.Encoding.Latin1.GetBytes(typed);

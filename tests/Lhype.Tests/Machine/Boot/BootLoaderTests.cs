@@ -124,6 +124,20 @@ public sealed class BootLoaderTests : IDisposable
     }
 
     [Fact]
+    public void InitrdGoesBelowTheKernelWhereThereIsNoRoomAbove()
+    {
+        const uint high = 14 << 20;
+        byte[] elf = TestImages.Elf32(entry: high + 16);
+        TestImages.Put32(elf, 52 + 12, high);
+        KernelImage kernel = KernelImage.Parse("k", TestImages.BzImage(TestImages.Gzip(elf)), cache: null);
+
+        BootState state = BootLoader.Load(
+            kernel, new BootInputs { Initrds = [new InitrdFile("a", new byte[4 << 20])] }, _memory);
+
+        Assert.Equal(high - (4u << 20), Read32(state.Esi + 0x218));
+    }
+
+    [Fact]
     public void SeedIsHandedOverAsSetupData()
     {
         BootState state = BootLoader.Load(Linux(), new BootInputs { Entropy = new Sevens() }, _memory);

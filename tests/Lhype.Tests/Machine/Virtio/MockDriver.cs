@@ -3,6 +3,7 @@
 
 using System;
 using System.Collections.Generic;
+using Lhype.Machine.Bus;
 using Lhype.Machine.Virtio;
 using Xunit;
 
@@ -123,7 +124,10 @@ internal sealed class MockDriver
 
         int actual = (int)Common(0x18, 2);
         uint notify = (uint)(Common(0x1E, 2) * _notifyMultiplier);
-        DriverQueue queue = new(_rig, this, actual, AllocatePage(4), notify);
+        ulong at = AllocatePage(4);
+        Assert.True(_rig.Memory.TryWrite(at, new byte[0x4000]));
+        DriverQueue queue = new(_rig.Memory, actual, at, at + 0x1000, at + 0x2000,
+            () => Write(2, notify, 2, 0), AllocatePage);
         SetCommon(0x20, 4, (uint)queue.Descriptors);
         SetCommon(0x24, 4, 0);
         SetCommon(0x28, 4, (uint)queue.Available);
@@ -165,22 +169,23 @@ internal readonly record struct DriverBuffer(ulong Address, uint Length, bool De
 /// <summary>The driver's half of a split virtqueue.</summary>
 internal sealed class DriverQueue
 {
-    private readonly VirtioRig _rig;
-    private readonly MockDriver _driver;
-    private readonly uint _notifyOffset;
+    private readonly GuestMemory _memory;
+    private readonly Action _notify;
+    private readonly Func<ulong, ulong> _allocatePages;
     private ushort _nextDescriptor;
     private ushort _seenUsed;
 
-    public DriverQueue(VirtioRig rig, MockDriver driver, int size, ulong at, uint notifyOffset)
+    /// <summary>Uses the three zeroed areas.</summary>
+    public DriverQueue(GuestMemory memory, int size, ulong descriptors, ulong available, ulong used,
+        Action notify, Func<ulong, ulong> allocatePages)
     {
-        _rig = rig;
-        _driver = driver;
-        _notifyOffset = notifyOffset;
+        _memory = memory;
+        _notify = notify;
+        _allocatePages = allocatePages;
         Size = size;
-        Descriptors = at;
-        Available = at + 0x1000;
-        Used = at + 0x2000;
-        Assert.True(rig.Memory.TryWrite(at, new byte[0x4000]));
+        Descriptors = descriptors;
+        Available = available;
+        Used = used;
     }
 
     public int Size { get; }
@@ -207,13 +212,13 @@ internal sealed class DriverQueue
 
     public void SetUsedEvent(ushort value) => Write16(Available + 4 + (2 * (ulong)Size), value);
 
-    public void Notify() => _driver.Write(2, _notifyOffset, 2, 0);
+    public void Notify() => _notify();
 
     public void WriteDescriptor(ulong table, int index, ulong address, uint length, int flags, int next)
     {
         ulong at = table + (16 * (ulong)index);
-        Assert.True(_rig.Memory.TryWriteUInt64(at, address));
-        Assert.True(_rig.Memory.TryWriteUInt32(at + 8, length));
+        Assert.True(_memory.TryWriteUInt64(at, address));
+        Assert.True(_memory.TryWriteUInt32(at + 8, length));
         Write16(at + 12, (ushort)flags);
         Write16(at + 14, (ushort)next);
     }
@@ -246,7 +251,7 @@ internal sealed class DriverQueue
     /// <summary>As <see cref="Add"/>, through an indirect table.</summary>
     public ushort AddIndirect(params DriverBuffer[] buffers)
     {
-        ulong table = _driver.AllocatePage(((ulong)buffers.Length / 256) + 1);
+        ulong table = _allocatePages(((ulong)buffers.Length / 256) + 1);
         for (int i = 0; i < buffers.Length; i++)
         {
             bool last = i == buffers.Length - 1;
@@ -271,17 +276,17 @@ internal sealed class DriverQueue
         }
 
         ulong slot = Used + 4 + (8 * (ulong)(_seenUsed & (Size - 1)));
-        Assert.True(_rig.Memory.TryReadUInt32(slot, out head));
-        Assert.True(_rig.Memory.TryReadUInt32(slot + 4, out written));
+        Assert.True(_memory.TryReadUInt32(slot, out head));
+        Assert.True(_memory.TryReadUInt32(slot + 4, out written));
         _seenUsed++;
         return true;
     }
 
     private ushort Read16(ulong gpa)
     {
-        Assert.True(_rig.Memory.TryReadUInt16(gpa, out ushort value));
+        Assert.True(_memory.TryReadUInt16(gpa, out ushort value));
         return value;
     }
 
-    private void Write16(ulong gpa, ushort value) => Assert.True(_rig.Memory.TryWriteUInt16(gpa, value));
+    private void Write16(ulong gpa, ushort value) => Assert.True(_memory.TryWriteUInt16(gpa, value));
 }

@@ -122,6 +122,22 @@ public sealed class VirtioConsoleTests
     }
 
     [Fact]
+    public void TheSizeIsAnnouncedOnceWhenTheConsoleIsInUse()
+    {
+        Console.Resize(90, 20);
+        DriverQueue output = _driver.Start()[1];
+        Assert.Equal(0, _driver.ReadIsr() & 2);
+        ulong page = _driver.AllocatePage();
+        output.Add(new DriverBuffer(page, 1, false));
+        output.Notify();
+        Assert.Equal(2, _driver.ReadIsr() & 2);
+        Assert.Equal(90ul, _driver.Read(4, 0, 2));
+        output.Add(new DriverBuffer(page, 1, false));
+        output.Notify();
+        Assert.Equal(0, _driver.ReadIsr() & 2);
+    }
+
+    [Fact]
     public void EmergencyWriteNeedsNoSetUp()
     {
         _driver.Write(4, 8, 4, 'p');

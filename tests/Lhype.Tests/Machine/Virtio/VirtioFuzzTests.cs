@@ -6,6 +6,7 @@
 using System;
 using System.IO;
 using CsCheck;
+using Lhype.Machine.Net;
 using Lhype.Machine.Virtio;
 using Xunit;
 
@@ -17,7 +18,7 @@ public sealed class VirtioFuzzTests
     private const ulong MsixBar = VirtioRig.Window + 0x4000;
     private const int RamPages = (int)(VirtioRig.RamBytes >> 12);
 
-    public static TheoryData<string> Kinds => new("block", "console", "rng", "echo");
+    public static TheoryData<string> Kinds => new("block", "console", "rng", "net", "echo");
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -39,6 +40,8 @@ public sealed class VirtioFuzzTests
         "block" => new VirtioBlock(rig.Memory, rig.Inbox, new MemoryDisk(64 << 10), kind),
         "console" => new VirtioConsole(rig.Memory, rig.Inbox, _ => { }),
         "rng" => new VirtioRng(rig.Memory, rig.Inbox, new CountingEntropy()),
+        "net" => new VirtioNet(rig.Memory, rig.Inbox, new FakeNetwork { Keep = false },
+            MacAddress.ForDomain("1", 0)),
         _ => new EchoDevice(rig),
     });
 
@@ -74,6 +77,7 @@ public sealed class VirtioFuzzTests
             }
 
             (rig.Device as VirtioConsole)?.Receive(area);
+            (rig.Device as VirtioNet)?.Receive(RandomHeader(random), area);
             if (driver.Broken)
             {
                 queues = driver.Start();
@@ -82,6 +86,12 @@ public sealed class VirtioFuzzTests
 
         AssertStillWorks(rig);
     }
+
+    /// <summary>Mostly a plain frame, or one that is nearly a sensible TCP packet.</summary>
+    private static FrameHeader RandomHeader(Random random) => random.Next(3) == 0
+        ? new FrameHeader((byte)random.Next(4), (byte)random.Next(6), (ushort)random.Next(100),
+            (ushort)random.Next(200), (ushort)random.Next(100), 16)
+        : default;
 
     /// <summary>A header as a disk would take it, data and a last byte, in the right order, then perhaps one
     /// descriptor spoilt.</summary>
@@ -224,11 +234,17 @@ public sealed class VirtioFuzzTests
         rig.Transport.WriteConfig(0x10, 4, VirtioRig.Window);
         rig.Transport.WriteConfig(0x14, 4, VirtioRig.Window + 0x4000);
         MockDriver driver = new(rig);
-        foreach (DriverQueue queue in driver.Start())
+        DriverQueue[] queues = driver.Start();
+        foreach (DriverQueue queue in queues)
         {
             (rig.Device as VirtioConsole)?.Receive("x"u8);
             ulong page = driver.AllocatePage();
             queue.Add(new DriverBuffer(page, 16, false), new DriverBuffer(page + 64, 64, true));
+            if (queue == queues[0])
+            {
+                (rig.Device as VirtioNet)?.Receive(default, new byte[40]);
+            }
+
             queue.Notify();
             Assert.False(driver.Broken);
             Assert.Equal(1, queue.UsedIndex);

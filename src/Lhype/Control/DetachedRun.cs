@@ -1,0 +1,81 @@
+// `lhype run --detach`: a child process runs the guest, the caller waits until it has started or failed. The
+// child gets the settled configuration on standard input; it says the guest's name on standard output when
+// that runs, and what is wrong, or worth knowing, on standard error; then it lets go of both. Called by
+// CommandLine, on both sides.
+
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.IO;
+using Lhype.Host;
+using Lhype.Machine;
+using Lhype.Terminal;
+
+namespace Lhype.Control;
+
+/// <summary>Both sides of a detached run.</summary>
+internal static class DetachedRun
+{
+    /// <summary>The hidden command the child is started with.</summary>
+    internal const string ChildCommand = "run-detached";
+
+    /// <summary>Starts a child that runs <paramref name="config"/>. Prints the guest's name when it runs and
+    /// returns 0, or returns the child's exit status.</summary>
+    internal static int Start(MachineConfig config, TextWriter output)
+    {
+        List<string> command = [Environment.ProcessPath!];
+        if (Path.GetFileName(command[0]) == "dotnet")
+        {
+            command.Add(Environment.GetCommandLineArgs()[0]);
+        }
+
+        ProcessStartInfo start = new(command[0], [.. command[1..], ChildCommand])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = "/",
+        };
+        using Process child = Process.Start(start)!;
+        try
+        {
+            child.StandardInput.Write(config.ToJson());
+            child.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It has failed already; it says why below.
+        }
+
+        child.ErrorDataReceived += (_, line) =>
+        {
+            if (line.Data is { } text)
+            {
+                StandardStreams.Error.WriteLine(text);
+            }
+        };
+        child.BeginErrorReadLine();
+        string name = child.StandardOutput.ReadToEnd();
+        if (name.Length != 0)
+        {
+            output.Write(name);
+            return 0;
+        }
+
+        child.WaitForExit();
+        return child.ExitCode;
+    }
+
+    /// <summary>The child's side.</summary>
+    internal static int RunChild()
+    {
+        BackgroundProcess.BeginSession();
+        using StreamReader input = new(Console.OpenStandardInput());
+        MachineConfig config = MachineConfig.FromJson(input.ReadToEnd(), "The configuration");
+        return RunCommand.Run(config, name =>
+        {
+            StandardStreams.Output.WriteLine(name);
+            BackgroundProcess.ReleaseStandardStreams();
+        });
+    }
+}
