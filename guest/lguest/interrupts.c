@@ -242,7 +242,7 @@ TEST(at_the_last_iret, "ABCDEF")
     delay(5000);
     asm volatile(
         "pushl $0x803; pushl %%cs; pushl $1f; mov $1f, %0;"
-        "movl $0x200, lguest_data; inb $0x80, %%al; jmp noirq_iret;"
+        "movl $0x200, lguest_data; jmp noirq_iret;"
         "1: nop; nop"
         : "=&r"(target) : : "eax", "memory", "cc");
     await(1);

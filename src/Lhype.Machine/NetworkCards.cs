@@ -38,8 +38,8 @@ public static class NetworkCards
         return cards;
     }
 
-    /// <summary>Opens what each <c>--net</c> of <paramref name="config"/> names, in that order, and adds it to
-    /// <paramref name="owned"/>, for a board that makes its cards itself. Throws LhypeException.</summary>
+    /// <summary>Opens what each <c>--net</c> of <paramref name="config"/> names, in that order, and adds it
+    /// to <paramref name="owned"/>, for a board that makes its cards itself. Throws LhypeException.</summary>
     public static List<NetworkConnection> Open(
         MachineConfig config, NetworkHost host, List<IDisposable> owned)
     {

@@ -42,12 +42,12 @@ public sealed class ControlTests : IDisposable
         Assert.Equal("translator", web.GetProperty("engine").GetString());
         Assert.Contains("Linux 6.1", web.GetProperty("kernel").GetString(), StringComparison.Ordinal);
         Assert.True(web.GetProperty("cpuSeconds").GetDouble() > 0);
-        Assert.Matches("(?m)^web +1 +running +128M .* Linux 6.1", Lhype("list").Output);
+        Assert.Matches("(?m)^web +1001 +running +128M .* Linux 6.1", Lhype("list").Output);
 
         GuestSession console = Attach("web");
         console.Expect(GuestSession.Prompt);
         AssertDone(Lhype("pause", "web"));
-        Assert.Equal("paused", Info("1").GetProperty("state").GetString());
+        Assert.Equal("paused", Info("1001").GetProperty("state").GetString());
         console.Type("echo awake\r");
         Thread.Sleep(500);
         Assert.DoesNotContain("awake", console.Output, StringComparison.Ordinal);
@@ -86,7 +86,7 @@ public sealed class ControlTests : IDisposable
         run.Type("echo before\r");
         run.Expect("\nbefore");
         GuestSession one = Attach("vm");
-        GuestSession two = Attach("1");
+        GuestSession two = Attach("1001");
         one.Expect("\nbefore");
         two.Expect("\nbefore");
         one.Type("echo from-one\r");
@@ -244,7 +244,7 @@ public sealed class ControlTests : IDisposable
             }
         }
 
-        string socket = Path.Combine(_directory, "lhype", "1.socket");
+        string socket = Path.Combine(_directory, "lhype", "1001.socket");
         (_, string direct) = AsNobody(Talk(socket));
         Assert.DoesNotContain("ok", direct, StringComparison.Ordinal);
         DebianDisk.Run("chmod", "777", Path.Combine(_directory, "lhype"), socket);

@@ -127,7 +127,8 @@ public sealed class HubTests : IDisposable
     {
         using GuestSession one = Start(1);
         Boot(one);
-        (int status, _, string error) = GuestSession.Run("run", "--name", "1", "--net", $"hub={NetFile}");
+        (int status, _, string error) = GuestSession.Run("run", "--name", "another", "--net",
+            $"hub={NetFile},mac=02:00:00:01:00:00");
         Assert.Equal(1, status);
         Assert.Contains("02:00:00:01:00:00 is on it already", error, StringComparison.Ordinal);
         PowerOff(one);

@@ -208,8 +208,8 @@ internal sealed unsafe partial class Translator
     private static bool EndsSegment(in Instruction instruction) =>
         instruction.IsJccShortOrNear || instruction.Mnemonic == Mnemonic.Call;
 
-    /// <summary>Splits the block behind each conditional jump and call: the budget is charged for one segment at a
-    /// time, so that it is right wherever the block is left.</summary>
+    /// <summary>Splits the block behind each conditional jump and call: the budget is charged for one segment
+    /// at a time, so that it is right wherever the block is left.</summary>
     private void ComputeSegments()
     {
         int end = _count;

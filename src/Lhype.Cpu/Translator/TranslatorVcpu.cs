@@ -17,6 +17,10 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// <summary>Guest instructions between two looks at events: about 10 us of guest time.</summary>
     private const int Budget = 49152;
 
+    /// <summary>What the budget is charged for an instruction that C# executes: it takes as long as this
+    /// many others, and events must not wait the longer for code that is full of them.</summary>
+    private const int TrapCharge = 256;
+
     /// <summary>Room for the calls of one budget, which is when its depth is looked at, for as many before
     /// them, and for a signal handler.</summary>
     private const int ReturnStackBytes = (2 * Budget * 16) + (512 << 10);
@@ -454,6 +458,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private byte* ExecuteTrap(bool trapFlag, out bool alive)
     {
         _statistics.TrapExits++;
+        _state->Counter -= TrapCharge;
+        _state->BudgetStart -= TrapCharge;
         alive = true;
         ref TrapSite site = ref _translator.TrapAt((int)_state->ExitSite);
         ref Block block = ref _cache.BlockAt(site.Block);

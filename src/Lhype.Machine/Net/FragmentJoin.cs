@@ -26,7 +26,8 @@ public sealed class FragmentJoin
     public static bool IsFragment(ReadOnlySpan<byte> frame) =>
         frame.Length > Payload && BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) == Ipv4
         && frame[Network] == 0x45
-        && (BinaryPrimitives.ReadUInt16BigEndian(frame[FragmentOffset..]) & (MoreFragments | OffsetMask)) != 0;
+        && (BinaryPrimitives.ReadUInt16BigEndian(frame[FragmentOffset..])
+            & (MoreFragments | OffsetMask)) != 0;
 
     /// <summary>Takes a fragment. Gives the whole frame if it was the last one, good until the next call;
     /// nothing otherwise.</summary>

@@ -1,6 +1,6 @@
 // The devices of dialect F: virtio 1.0 functions on a PCI bus that has nothing else, reached through ports
-// CF8 and CFC, with BARs behind the guest's RAM. The interrupt of a function is the one numbered like its slot.
-// Made by LguestDevices.
+// CF8 and CFC, with BARs behind the guest's RAM. The interrupt of a function is the one numbered like its
+// slot. Made by LguestDevices.
 
 using System.Collections.Generic;
 using System.IO;

@@ -70,7 +70,7 @@ internal sealed class FakeDomain : IControlTarget, IInbox, IDisposable
     internal Socket ConnectRaw()
     {
         Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        socket.Connect(new UnixDomainSocketEndPoint(Path.Combine(_path, "lhype", "1.socket")));
+        socket.Connect(new UnixDomainSocketEndPoint(Path.Combine(_path, "lhype", $"{_registration.State.Id}.socket")));
         socket.ReceiveTimeout = 10_000;
         return socket;
     }

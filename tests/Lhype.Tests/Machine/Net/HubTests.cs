@@ -277,6 +277,9 @@ public sealed class HubTests : IDisposable
     {
         using HubPort one = new(NetFile, 1);
         using HubPort two = new(NetFile, 2);
+        // A port that has not looked since another came cannot know that the file was longer.
+        one.Send(two.Card.Mac, 1);
+        two.Expect(1);
         using (FileStream file = File.OpenWrite(NetFile))
         {
             file.SetLength(100_000);
