@@ -84,7 +84,8 @@ internal sealed class Chart
         Text(Left + 20, 90, "Lhype", "");
         Line($"<rect x='{Left + 76}' y='82' width='14' height='{Bar}' rx='1.5' fill='{QemuColour}'/>");
         Text(Left + 96, 90, "QEMU TCG", "");
-        Line($"<line x1='{Left + 178}' x2='{Left + 178}' y1='79' y2='93' stroke='{Ink}' stroke-width='1.5'/>");
+        Line($"<line x1='{Left + 178}' x2='{Left + 178}' y1='79' y2='93' stroke='{Ink}' "
+            + "stroke-width='1.5'/>");
         Text(Left + 186, 90, "the host itself (shorter is faster, logarithmic scale)", "");
     }
 
@@ -114,7 +115,8 @@ internal sealed class Chart
         }
 
         double from = Math.Min(X(1), X(value)), to = Math.Max(X(1), X(value));
-        Line($"<rect x='{Number(from)}' y='{y}' width='{Number(Math.Max(1, to - from))}' height='{Bar}' rx='1.5' "
+        Line($"<rect x='{Number(from)}' y='{y}' width='{Number(Math.Max(1, to - from))}' "
+            + $"height='{Bar}' rx='1.5' "
             + $"fill='{colour}'/>");
         string number = value.ToString(value < 10 ? "0.0" : "0", CultureInfo.InvariantCulture);
         Text(to + 4, y + Bar - 0.5, number, $"font-size='9' fill='{ink}'" + weight);

@@ -108,7 +108,8 @@ internal static class Program
         if (options.Kernel is null && options.Wants("network"))
         {
             using NetworkPeer peer = new();
-            report.AddRun(engine, devices(new Setup("network", $"address=10.0.2.15 peer=10.0.2.2 port={peer.Port}",
+            report.AddRun(engine, devices(new Setup("network",
+                $"address=10.0.2.15 peer=10.0.2.2 port={peer.Port}",
                 Network: Engines.UserNetwork(engine))));
             RunTwoGuests(engine, options, report, devices);
         }
@@ -191,7 +192,8 @@ internal static class Program
             int end = page.IndexOf(TableEnd, StringComparison.Ordinal);
             if (start < 0 || end < start)
             {
-                throw new LhypeException($"{TablePage} has no '{TableStart}' and '{TableEnd}' around its table.");
+                throw new LhypeException(
+                    $"{TablePage} has no '{TableStart}' and '{TableEnd}' around its table.");
             }
 
             File.WriteAllText(TablePage, $"{page[..(start + TableStart.Length)]}\n\n{table}\n{page[end..]}");

@@ -62,8 +62,10 @@ internal sealed class Report(IReadOnlyList<string> engines)
     /// <summary>CPU seconds from the start of the emulator.</summary>
     public IReadOnlyList<Row> Boots() => [.. new[]
     {
-        new Row("boot", "start to user space", null, Boot("qemu", r => r.ReadyNs), Boot("lhype", r => r.ReadyNs)),
-        new Row("boot", "start to power-off", null, Boot("qemu", r => r.TotalNs), Boot("lhype", r => r.TotalNs)),
+        new Row("boot", "start to user space", null, Boot("qemu", r => r.ReadyNs),
+            Boot("lhype", r => r.ReadyNs)),
+        new Row("boot", "start to power-off", null, Boot("qemu", r => r.TotalNs),
+            Boot("lhype", r => r.TotalNs)),
     }.Where(row => row.Qemu is not null || row.Lhype is not null)];
 
     /// <summary>MB/s through devices, from the host's wall clock.</summary>
@@ -221,7 +223,8 @@ internal sealed class Report(IReadOnlyList<string> engines)
         text.AppendLine(qemu ? "|---|---:|---:|---:|" : "|---|---:|");
         foreach (Row row in rows)
         {
-            string cells = qemu ? $"{row.Qemu:0} | {row.Lhype:0} | {row.Lhype / row.Qemu:0.00}" : $"{row.Lhype:0}";
+            string cells = qemu ? $"{row.Qemu:0} | {row.Lhype:0} | {row.Lhype / row.Qemu:0.00}"
+                : $"{row.Lhype:0}";
             text.AppendLine($"| {row.ClassName}: {row.Name} | {cells} |");
         }
     }

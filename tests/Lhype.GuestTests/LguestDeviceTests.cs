@@ -1,6 +1,6 @@
 // The devices of paravirtual guests, with the guests of guest/lguest/devices: every dialect finds and uses
-// its disk, entropy source and console; guests of all dialects and a PC meet on one netfile; a guest that breaks a
-// rule ends with the reason.
+// its disk, entropy source and console; guests of all dialects and a PC meet on one netfile; a guest that
+// breaks a rule ends with the reason.
 
 using System;
 using System.Collections.Generic;

@@ -190,6 +190,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     {
         while (true)
         {
+            if (_state->Counter <= 0)
+            {
+                _state->Counter = Budget;
+                _state->BudgetStart = Budget;
+                PollBus();
+            }
+
             // Events: what other threads asked for, then interrupts. Only here, so an instruction is never
             // split.
             if (Volatile.Read(ref _state->EventPending) != 0)
@@ -330,12 +337,6 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     /// triple fault.</summary>
     private bool RunFrom(byte* code, uint mode, bool trapFlag)
     {
-        if (_state->Counter <= 0)
-        {
-            _state->Counter = Budget;
-            _state->BudgetStart = Budget;
-        }
-
         if (mode != _returnMode || _state->ReturnTop - _state->ReturnStack > DeepestReturns)
         {
             _memory.ForgetReturns();
@@ -382,7 +383,6 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     SetLinearRip(_state->Rip);
                     _state->Counter = 0;
                     _modeDirty |= IsWindowMode(mode) && _memory.Window.CountUserTime();
-                    PollBus();
                     return true;
                 case ExitReason.Link:
                     _statistics.LinkExits++;

@@ -70,7 +70,8 @@ internal sealed class FakeDomain : IControlTarget, IInbox, IDisposable
     internal Socket ConnectRaw()
     {
         Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        socket.Connect(new UnixDomainSocketEndPoint(Path.Combine(_path, "lhype", $"{_registration.State.Id}.socket")));
+        string file = Path.Combine(_path, "lhype", $"{_registration.State.Id}.socket");
+        socket.Connect(new UnixDomainSocketEndPoint(file));
         socket.ReceiveTimeout = 10_000;
         return socket;
     }

@@ -280,6 +280,8 @@ public sealed class HubTests : IDisposable
         // A port that has not looked since another came cannot know that the file was longer.
         one.Send(two.Card.Mac, 1);
         two.Expect(1);
+        two.Send(one.Card.Mac, 1);
+        one.Expect(1);
         using (FileStream file = File.OpenWrite(NetFile))
         {
             file.SetLength(100_000);
