@@ -478,6 +478,12 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _modeDirty |= site.ChangesMode;
         _profile?.CountTrap(linear, site.Instruction.Mnemonic);
         Outcome outcome = _processor.Execute(site.Instruction);
+        if (site.Instruction.IsStringInstruction && IsWindowMode(block.Page.ModeKey))
+        {
+            // A string that C# had to do is worth many instructions, and in a window C# is not needed.
+            _modeDirty |= _memory.Window.CountUserTime();
+        }
+
         if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next
             && CurrentMode() == block.Page.ModeKey
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
