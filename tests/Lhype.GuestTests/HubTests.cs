@@ -61,7 +61,7 @@ public sealed class HubTests : IDisposable
             }
 
             // Guest 3 takes all it can get from guest 1, and dies of it.
-            guests[0].Command("nc -ll -p 5000 -e cat /dev/zero &");
+            guests[0].Command("nc -ll -p 5000 -e sh -c 'cat /dev/zero 2>/dev/null' &");
             guests[2].Command("nc 10.0.0.1 5000 >/dev/null &");
             Thread.Sleep(500);
             Assert.True(Received(guests[2]) > 1 << 20);
