@@ -34,8 +34,9 @@ internal sealed record BenchOptions
     /// <summary>True if <paramref name="part"/> (boot, disk, network) is to be measured.</summary>
     public bool Wants(string part) => Only == "all" || Only.Split(',').Contains(part);
 
-    /// <summary>True if there is anything else to measure.</summary>
-    public bool WantsPrograms => Only.Split(',').Except(["boot", "disk", "network"]).Any();
+    /// <summary>The rest of <see cref="Only"/>: classes and programs that need no device; may be
+    /// empty.</summary>
+    public string Programs => string.Join(',', Only.Split(',').Except(["boot", "disk", "network"]));
 
     public string? Kernel { get; private init; }
 

@@ -60,9 +60,9 @@ internal static class Program
                 Console.Error.WriteLine($"bench: round {round} of {options.Rounds}, {engine}");
                 RunResult Start(string archive, Setup setup) => GuestProcess.Run(
                     Engines.Command(engine, options, kernel, archive, setup), options.TimeoutSeconds);
-                if (options.WantsPrograms)
+                if (options.Programs.Length > 0)
                 {
-                    report.AddRun(engine, Start(initramfs, new Setup(options.Only)));
+                    report.AddRun(engine, Start(initramfs, new Setup(options.Programs)));
                 }
 
                 if (engine != "native")
