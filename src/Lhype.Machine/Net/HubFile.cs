@@ -41,6 +41,7 @@ internal sealed class HubFile : IDisposable
         _file = file;
         Port = port;
         long length = file.Length;
+        _longest = length;
         for (int peer = 0; peer < HubLayout.Ports; peer++)
         {
             if (peer != port)

@@ -83,10 +83,15 @@ internal sealed class RingWriter : HubRing
                 return RingResult.Gone;
             }
 
-            // Nonsense counts as no news.
+            // Nonsense counts as no news. If it is the receiver's own, it follows a head that somebody
+            // scribbled, and finds back only if it hears of the true one.
             if (_head - tail <= HubLayout.RingCapacity)
             {
                 _tail = tail;
+            }
+            else if (!File.TryStore(Start + HubLayout.HeadOffset, _head))
+            {
+                return RingResult.Gone;
             }
 
             if (HubLayout.RingCapacity - (_head - _tail) < size)
