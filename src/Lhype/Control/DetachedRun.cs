@@ -7,6 +7,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
+using System.Threading;
 using Lhype.Host;
 using Lhype.Machine;
 using Lhype.Terminal;
@@ -18,6 +19,8 @@ internal static class DetachedRun
 {
     /// <summary>The hidden command the child is started with.</summary>
     internal const string ChildCommand = "run-detached";
+
+    private static readonly TimeSpan LastWords = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Starts a child that runs <paramref name="config"/>. Prints the guest's name when it runs and
     /// returns 0, or returns the child's exit status.</summary>
@@ -47,23 +50,28 @@ internal static class DetachedRun
             // It has failed already; it says why below.
         }
 
-        child.ErrorDataReceived += (_, line) =>
+        Thread errors = new(() => PassOn(child.StandardError)) { IsBackground = true };
+        errors.Start();
+        if (child.StandardOutput.ReadLine() is { } name)
         {
-            if (line.Data is { } text)
-            {
-                StandardStreams.Error.WriteLine(text);
-            }
-        };
-        child.BeginErrorReadLine();
-        string name = child.StandardOutput.ReadToEnd();
-        if (name.Length != 0)
-        {
-            output.Write(name);
+            // What was said before that is on its way. Waiting for the end of the pipe would be waiting for
+            // the guest's where the child runs on the .NET runtime, which keeps copies of the descriptors.
+            errors.Join(LastWords);
+            output.WriteLine(name);
             return 0;
         }
 
         child.WaitForExit();
+        errors.Join();
         return child.ExitCode;
+    }
+
+    private static void PassOn(StreamReader lines)
+    {
+        while (lines.ReadLine() is { } line)
+        {
+            StandardStreams.Error.WriteLine(line);
+        }
     }
 
     /// <summary>The child's side.</summary>
