@@ -272,6 +272,39 @@ public sealed class HubTests : IDisposable
         Assert.True(one.Inbox.RunUntil(() => one.Reports.Count == 1));
     }
 
+    [Theory]
+    [InlineData(HubLayout.HeadOffset)]
+    [InlineData(HubLayout.TailOffset)]
+    public void APositionScribbledOverWhileTheRingIsFullHeals(int position)
+    {
+        using HubPort one = new(NetFile, 1);
+        using HubPort two = new(NetFile, 2);
+        two.Card.Room = 0;
+        for (int i = 0; i < 300; i++)
+        {
+            one.Send(two.Card.Mac, i, 1500);
+        }
+
+        using (FileStream file = new(NetFile, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+        {
+            file.Position = HubLayout.Ring(0, 1) + position;
+            file.Write(BitConverter.GetBytes(0x1234_5678_9ABC_DEF0));
+        }
+
+        // The card's room comes back, the reader sees the nonsense, and a few frames later all is well.
+        two.Card.Room = int.MaxValue;
+        two.Inbox.RunUntil(() => false, 50);
+        two.Backend.CardReady();
+        bool healed = false;
+        for (int i = 0; i < 5 && !healed; i++)
+        {
+            healed = Arrived(one, two, 200 + i);
+        }
+
+        Assert.True(healed);
+        Assert.Empty(two.Reports);
+    }
+
     [Fact]
     public void AnIdlePortNoticesThatTheFileWasTruncated()
     {
