@@ -280,9 +280,10 @@ public sealed class HubTests : IDisposable
         using HubPort one = new(NetFile, 1);
         using HubPort two = new(NetFile, 2);
         two.Card.Room = 0;
-        for (int i = 0; i < 300; i++)
+        for (int i = 0; i < 3000; i++)
         {
-            one.Send(two.Card.Mac, i, 1500);
+            // As long as the frames below: not one more of them fits.
+            one.Send(two.Card.Mac, i, 77);
         }
 
         using (FileStream file = new(NetFile, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
