@@ -1,4 +1,4 @@
-# PUSH and CALL write code through the stack pointer.
+# PUSH writes code through the stack pointer.
 # expect: eax=0
 
     mov ebp, esp

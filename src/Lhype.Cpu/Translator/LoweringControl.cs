@@ -1,6 +1,6 @@
 // Block heads, control transfers in flat 32-bit mode, and the cold stubs behind them. Direct jumps start out
-// leading to a stub that asks C# for the target and is then patched away; indirect jumps look their target up
-// in the code TLB.
+// leading to a stub that asks C# for the target and is then patched away; indirect jumps find their target in
+// the jump cache.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -116,6 +116,13 @@ internal sealed unsafe partial class Translator
         }
 
         BeginStackOperand(instruction, -4, write: true);
+        if (_openOperand >= 0)
+        {
+            // A store that drops translated code goes on at the next instruction, which here is the target.
+            _cold[_openOperand].Kind = ColdKind.StoreOrTrap;
+            _cold[_openOperand].Target = AddTrap(instruction);
+        }
+
         _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1]);
         EmitStoreOperand(Host.Scratch2);
         if (instruction.Op0Kind == OpKind.Memory)
@@ -389,20 +396,14 @@ internal sealed unsafe partial class Translator
             _emit.PatchHere(stub.Patch);
             switch (stub.Kind)
             {
-                case ColdKind.Load or ColdKind.Store:
+                case ColdKind.Load or ColdKind.Store or ColdKind.StoreOrTrap:
                     EmitColdOperand(stub);
                     break;
                 case ColdKind.Poll or ColdKind.CrossPage:
                     EmitColdHead(stub);
                     break;
                 case ColdKind.Trap:
-                    if (stub.FlagsParked)
-                    {
-                        _emit.UnparkFlags();
-                    }
-
-                    _emit.MoveImmediate(Host.Scratch, stub.Target);
-                    _emit.Jump(_thunks.Trap);
+                    EmitColdTrap(stub);
                     break;
                 default:
                     EmitColdLink(stub);
@@ -423,11 +424,28 @@ internal sealed unsafe partial class Translator
         }
 
         _emit.Jump(Condition.Equal, stub.BodyStart);
+        if (stub.Kind == ColdKind.StoreOrTrap)
+        {
+            EmitColdTrap(stub);
+            return;
+        }
+
         _emit.CopyFrom(stub.BodyStart, stub.BodyEnd);
         _emit.Call(_thunks.Commit);
         // The return address of Commit stands for "the next instruction".
         Note(stub.Index + 1, stub.FlagsParked);
         _emit.Jump(stub.BodyEnd);
+    }
+
+    private void EmitColdTrap(in ColdStub stub)
+    {
+        if (stub.FlagsParked)
+        {
+            _emit.UnparkFlags();
+        }
+
+        _emit.MoveImmediate(Host.Scratch, stub.Target);
+        _emit.Jump(_thunks.Trap);
     }
 
     private void EmitColdHead(in ColdStub stub)

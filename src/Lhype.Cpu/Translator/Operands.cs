@@ -46,6 +46,8 @@ internal enum ColdKind : byte
 {
     Load,
     Store,
+    /// <summary>A store whose instruction C# executes if the operand cannot be reached directly.</summary>
+    StoreOrTrap,
     Poll,
     Link,
     Trap,
