@@ -74,12 +74,6 @@ internal sealed unsafe class UserWindow : IDisposable
         _always = always;
     }
 
-    /// <summary>Faults that mapped something.</summary>
-    internal ulong Faults { get; private set; }
-
-    /// <summary>Times the window was emptied.</summary>
-    internal ulong Drops { get; private set; }
-
     /// <summary>Called after each budget of user instructions that ran without a window or with it. True if
     /// the window was opened, so that the mode key must be computed again.</summary>
     internal bool CountUserTime()
@@ -93,6 +87,10 @@ internal sealed unsafe class UserWindow : IDisposable
         Open();
         return true;
     }
+
+    /// <summary>The calling thread is about to run the guest: GS is the thread's, the window the
+    /// vCPU's.</summary>
+    internal void Enter() => _host?.LoadGs();
 
     /// <summary>True if <see cref="CountUserTime"/> need not be waited for.</summary>
     internal bool OpensAtOnce => _always && _state->WindowActive == 0;
@@ -156,7 +154,6 @@ internal sealed unsafe class UserWindow : IDisposable
             Mark(((uint)linear >> 12) + i);
         }
 
-        Faults++;
         return WindowFault.Mapped;
     }
 
@@ -262,7 +259,6 @@ internal sealed unsafe class UserWindow : IDisposable
             return;
         }
 
-        Drops++;
         _host!.Unmap(0, 1UL << 32);
         new Span<ulong>(_mapped, 1 << 14).Clear();
         _runCount = 0;

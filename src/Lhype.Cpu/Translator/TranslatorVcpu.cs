@@ -180,6 +180,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     public VcpuExit Run()
     {
         PrepareThread();
+        _memory.Window.Enter();
         _state->Activity = (int)Activity.Guest;
         VcpuExit exit = RunUntilExit();
         _state->Activity = (int)Activity.Outside;
