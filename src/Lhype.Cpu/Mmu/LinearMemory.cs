@@ -97,6 +97,27 @@ public sealed unsafe partial class LinearMemory : IDisposable
             && (((linear ^ last) & PageMask) == 0 || TryResolve(last & PageMask, write: true, user, out _));
     }
 
+    /// <summary>Looks at <paramref name="size"/> (at most 8) bytes as a supervisor, without any effect the
+    /// guest could see: for looking at a guest from outside (profiles). False: across two pages, no RAM, or
+    /// the guest could not read them without setting a bit.</summary>
+    internal bool TryPeek(ulong linear, int size, out ulong value)
+    {
+        value = 0;
+        linear = Wrap(linear);
+        if (FirstPart(linear, size) != size
+            || !PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: false,
+                out PageTranslation translation)
+            || !_ram.IsRamPage(translation.PageGpa))
+        {
+            return false;
+        }
+
+        ulong local = 0;
+        Buffer.MemoryCopy(_ram.Base + (translation.PageGpa | (linear & 4095)), &local, sizeof(ulong), size);
+        value = local;
+        return true;
+    }
+
     /// <summary>Reads any number of bytes up to 4096. False: #PF recorded.</summary>
     public bool TryReadBytes(ulong linear, byte* destination, int size, bool user)
     {

@@ -53,7 +53,7 @@ internal sealed unsafe partial class TranslatorVcpu
                 AddressSpace = then->Cr3,
                 Activity = place.Activity,
                 Detail = place.Detail,
-                Callers = user || (then->Efer & 0x400) != 0 ? [] : Callers(then->Cr3, frame),
+                Callers = user || (then->Efer & 0x400) != 0 ? [] : Callers(frame),
                 BlockStart = place.BlockStart,
                 BlockBytes = place.BlockBytes,
                 BlockHostBytes = place.BlockHostBytes,
@@ -140,18 +140,18 @@ internal sealed unsafe partial class TranslatorVcpu
         };
     }
 
-    /// <summary>Return addresses found along the chain of frame pointers from <paramref name="frame"/>. The
-    /// guest has run on for a few microseconds since the sample, and not all code keeps frame pointers, so
+    /// <summary>Return addresses found along the chain of the kernel's frame pointers from
+    /// <paramref name="frame"/>. The guest has run on for a few microseconds since the sample (maybe into
+    /// another address space, but the kernel is the same in all), and not all code keeps frame pointers, so
     /// each one must point up the same stack to an address behind a call; the first that does not ends the
     /// walk.</summary>
-    private List<ulong> Callers(ulong cr3, uint frame)
+    private List<ulong> Callers(uint frame)
     {
         List<ulong> callers = [];
         uint area = frame & ~(StackAreaBytes - 1);
         while (callers.Count < MaxCallers && (frame & 3) == 0
-            && PagePeek.TryRead(_state, _ram, cr3, frame, 4, out ulong next)
-            && PagePeek.TryRead(_state, _ram, cr3, frame + 4, 4, out ulong caller)
-            && FollowsCall(cr3, (uint)caller))
+            && _memory.TryPeek(frame, 4, out ulong next) && _memory.TryPeek(frame + 4, 4, out ulong caller)
+            && FollowsCall((uint)caller))
         {
             callers.Add(caller);
             if (next <= frame || (next & ~(StackAreaBytes - 1UL)) != area)
@@ -166,9 +166,9 @@ internal sealed unsafe partial class TranslatorVcpu
     }
 
     /// <summary>CALL rel32, or CALL through a register or memory in one of its 2- to 6-byte forms.</summary>
-    private bool FollowsCall(ulong cr3, uint address)
+    private bool FollowsCall(uint address)
     {
-        if (!PagePeek.TryRead(_state, _ram, cr3, address - 6, 6, out ulong bytes))
+        if (!_memory.TryPeek(address - 6, 6, out ulong bytes))
         {
             return false;
         }
