@@ -131,8 +131,8 @@ internal sealed unsafe partial class Translator
         _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
     }
 
-    /// <summary>Charges the budget for ECX elements, 16 to an instruction: a long run must not keep timers and
-    /// interrupts waiting. It counts as one instruction all the same, for the budget's start moves along.
+    /// <summary>Charges the budget for ECX elements, 16 to an instruction: a long run must not keep timers
+    /// and interrupts waiting. It counts as one instruction all the same, for the budget's start moves along.
     /// Changes r10 and flags.</summary>
     private void EmitRunCharge()
     {

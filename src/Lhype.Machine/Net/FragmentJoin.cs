@@ -14,7 +14,7 @@ public sealed class FragmentJoin
     private const int Network = 14, Payload = 34;
     private const int MaxPacket = 65535;
     private const int LengthOffset = Network + 2, IdentificationOffset = Network + 4,
-        FragmentOffset = Network + 6, ProtocolOffset = Network + 9, ChecksumOffset = Network + 10,
+        FragmentOffset = Network + 6, ProtocolOffset = Network + 9,
         AddressOffset = Network + 12;
     private const ushort Ipv4 = 0x0800, MoreFragments = 0x2000, OffsetMask = 0x1FFF;
 
@@ -65,11 +65,8 @@ public sealed class FragmentJoin
     {
         Span<byte> frame = _frame.AsSpan(0, _length);
         _length = 0;
-        BinaryPrimitives.WriteUInt16BigEndian(frame[LengthOffset..], (ushort)(frame.Length - Network));
         BinaryPrimitives.WriteUInt16BigEndian(frame[FragmentOffset..], 0);
-        BinaryPrimitives.WriteUInt16LittleEndian(frame[ChecksumOffset..], 0);
-        BinaryPrimitives.WriteUInt16LittleEndian(frame[ChecksumOffset..],
-            Segmentation.Fold(Segmentation.Sum(frame[Network..Payload])));
+        InternetChecksum.FinishIpv4(frame[Network..Payload], frame.Length - Network);
         return frame;
     }
 }

@@ -12,7 +12,7 @@ public sealed class SegmentJoin
 {
     private const int Network = 14, Transport = 34, Payload = 54;
     private const int MaxPacket = 65535;
-    private const int LengthOffset = Network + 2, ChecksumOffset = Network + 10, AddressOffset = Network + 12;
+    private const int LengthOffset = Network + 2, AddressOffset = Network + 12;
     private const int SequenceOffset = Transport + 4, AcknowledgeOffset = Transport + 8,
         FlagsOffset = Transport + 13, WindowOffset = Transport + 14, TcpChecksum = 16;
     private const ushort Ipv4 = 0x0800;
@@ -110,13 +110,9 @@ public sealed class SegmentJoin
     private static void Finish(Span<byte> frame)
     {
         Span<byte> network = frame[Network..Transport];
-        BinaryPrimitives.WriteUInt16BigEndian(network[2..], (ushort)(frame.Length - Network));
-        BinaryPrimitives.WriteUInt16LittleEndian(frame[ChecksumOffset..], 0);
-        BinaryPrimitives.WriteUInt16LittleEndian(frame[ChecksumOffset..],
-            Segmentation.Fold(Segmentation.Sum(network)));
-        ulong pseudo = BinaryPrimitives.ReverseEndianness((ushort)(frame.Length - Transport))
-            + ((ulong)Tcp << 8);
+        InternetChecksum.FinishIpv4(network, frame.Length - Network);
+        ulong pseudo = InternetChecksum.PseudoSum(network, frame.Length - Transport);
         BinaryPrimitives.WriteUInt16LittleEndian(frame[(Transport + TcpChecksum)..],
-            (ushort)~Segmentation.Fold(Segmentation.Sum(network[12..], pseudo)));
+            (ushort)~InternetChecksum.Fold(pseudo));
     }
 }

@@ -100,49 +100,13 @@ public sealed class Segmentation
         _built = 0;
     }
 
-    /// <summary>The Internet checksum of <paramref name="bytes"/> before the final complement, added to
-    /// <paramref name="sum"/> (RFC 1071).</summary>
-    public static ulong Sum(ReadOnlySpan<byte> bytes, ulong sum = 0)
-    {
-        // Ones' complement addition does not care for width: eight bytes at a time, carries added back.
-        while (bytes.Length >= 8)
-        {
-            ulong word = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
-            sum += word;
-            sum += sum < word ? 1UL : 0;
-            bytes = bytes[8..];
-        }
-
-        ulong rest = 0;
-        for (int i = 0; i < bytes.Length; i++)
-        {
-            rest |= (ulong)bytes[i] << (8 * i);
-        }
-
-        sum += rest;
-        return sum + (sum < rest ? 1UL : 0);
-    }
-
-    /// <summary>Folds a sum of <see cref="Sum"/> to 16 bits and complements it: the two bytes of a checksum
-    /// field as they lie in memory, little-endian.</summary>
-    public static ushort Fold(ulong sum)
-    {
-        sum = (sum & uint.MaxValue) + (sum >> 32);
-        sum = (sum & 0xFFFF) + ((sum >> 16) & 0xFFFF) + (sum >> 32);
-        sum = (sum & 0xFFFF) + (sum >> 16);
-        sum = (sum & 0xFFFF) + (sum >> 16);
-        return (ushort)~sum;
-    }
-
     private bool FinishPlain(in FrameHeader header)
     {
         if ((header.Flags & FrameHeader.NeedsChecksum) != 0)
         {
-            ushort checksum = Fold(Sum(_frame.AsSpan(header.ChecksumStart, _length - header.ChecksumStart)));
-
-            // 0 means "none" in UDP; its other form is as good for everybody.
+            ReadOnlySpan<byte> summed = _frame.AsSpan(header.ChecksumStart, _length - header.ChecksumStart);
             Store(_frame, header.ChecksumStart + header.ChecksumOffset,
-                checksum == 0 ? (ushort)0xFFFF : checksum);
+                InternetChecksum.FoldToNonZero(InternetChecksum.Sum(summed)));
         }
 
         return true;
@@ -199,7 +163,8 @@ public sealed class Segmentation
         BinaryPrimitives.WriteUInt32BigEndian(tcp[TcpSequence..], sequence + (uint)_next);
         tcp[TcpFlags] &= (byte)~((last ? 0 : Fin | Push) | (_count == 0 ? 0 : CongestionReduced));
         Store(segment, _transport + TcpChecksum, 0);
-        Store(segment, _transport + TcpChecksum, Fold(Sum(tcp, FinishNetwork(segment))));
+        Store(segment, _transport + TcpChecksum,
+            InternetChecksum.Fold(InternetChecksum.Sum(tcp, FinishNetwork(segment))));
     }
 
     /// <summary>Adapts the IP header to the segment. Returns the sum of TCP's pseudo header.</summary>
@@ -207,19 +172,17 @@ public sealed class Segmentation
     {
         Span<byte> ip = segment[_network..];
         int tcpBytes = segment.Length - _transport;
-        ulong pseudo = (ulong)BinaryPrimitives.ReverseEndianness((ushort)tcpBytes) + (ProtocolTcp << 8);
         if (ip[0] >> 4 == 6)
         {
+            ulong pseudo = BinaryPrimitives.ReverseEndianness((ushort)tcpBytes) + ((ulong)ProtocolTcp << 8);
             BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(ip.Length - Ipv6Header));
-            return Sum(ip[8..Ipv6Header], pseudo);
+            return InternetChecksum.Sum(ip[8..Ipv6Header], pseudo);
         }
 
-        BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)ip.Length);
         ushort identification = BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
         BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(identification + _count));
-        Store(segment, _network + 10, 0);
-        Store(segment, _network + 10, Fold(Sum(ip[..(_transport - _network)])));
-        return Sum(ip[12..Ipv4Header], pseudo);
+        InternetChecksum.FinishIpv4(ip[..(_transport - _network)], ip.Length);
+        return InternetChecksum.PseudoSum(ip, tcpBytes);
     }
 
     private static void Store(Span<byte> bytes, int at, ushort value) =>

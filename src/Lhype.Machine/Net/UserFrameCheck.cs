@@ -51,12 +51,8 @@ public static class UserFrameCheck
         Span<byte> body = packet[Ipv4Header..BinaryPrimitives.ReadUInt16BigEndian(packet[2..])];
         Span<byte> checksum = body[(protocol == Tcp ? TcpChecksum : UdpChecksum)..];
         BinaryPrimitives.WriteUInt16LittleEndian(checksum, 0);
-        ulong pseudo = BinaryPrimitives.ReverseEndianness((ushort)body.Length) + ((ulong)protocol << 8);
-        ushort sum = Segmentation.Fold(
-            Segmentation.Sum(body, Segmentation.Sum(packet[12..Ipv4Header], pseudo)));
-
-        // 0 means "none" in UDP; its other form is as good for everybody.
-        BinaryPrimitives.WriteUInt16LittleEndian(checksum, sum == 0 ? (ushort)0xFFFF : sum);
+        ulong sum = InternetChecksum.Sum(body, InternetChecksum.PseudoSum(packet, body.Length));
+        BinaryPrimitives.WriteUInt16LittleEndian(checksum, InternetChecksum.FoldToNonZero(sum));
     }
 
     private static bool PassesIpv4(ReadOnlySpan<byte> packet)

@@ -108,7 +108,7 @@ public sealed class TapTests
             + "3039000900" + "0C0000" + "DEADBEEF");
         reply.AsSpan(6, 6).CopyTo(datagram);
         Mac.Write(datagram.AsSpan(6));
-        ushort ipChecksum = Segmentation.Fold(Segmentation.Sum(datagram.AsSpan(14, 20)));
+        ushort ipChecksum = InternetChecksum.Fold(InternetChecksum.Sum(datagram.AsSpan(14, 20)));
         BinaryPrimitives.WriteUInt16LittleEndian(datagram.AsSpan(24), ipChecksum);
         uint pseudo = 0xC633 + 0x6402 + 0xC633 + 0x6401 + 17 + 12;
         pseudo = (pseudo & 0xFFFF) + (pseudo >> 16);
