@@ -36,10 +36,7 @@ void print(const char *text)
 static void print_hex(u32 value)
 {
     char text[9];
-    for (int i = 0; i < 8; i++)
-        text[i] = "0123456789abcdef"[(value >> (28 - 4 * i)) & 15];
-    text[8] = 0;
-    print(text);
+    print(hex_text(value, text));
 }
 
 void check(const char *name, u32 got, u32 want)

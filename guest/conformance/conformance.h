@@ -4,10 +4,7 @@
 #ifndef CONFORMANCE_H
 #define CONFORMANCE_H
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "../common/catch.h"
 
 enum {
     DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM,
@@ -19,10 +16,6 @@ enum { KCODE = 0x08, KDATA = 0x10, UCODE = 0x1B, UDATA = 0x23, TASK = 0x28, FREE
 enum {
     CF = 1, TF = 0x100, IF = 0x200, DF_FLAG = 0x400, IOPL3 = 0x3000, NT = 0x4000, RF = 0x10000, VM = 0x20000,
     AC_FLAG = 0x40000,
-};
-
-struct context {
-    u32 ebx, esi, edi, ebp, esp, eip;
 };
 
 /* What trap_entry leaves on the stack. esp and ss are there only if the CPL changed, vm_* only from vm86. */
@@ -50,25 +43,7 @@ extern int (*hook)(struct frame *frame);
 extern u8 user_stack[4096];
 extern u8 stubs[];
 
-int save_context(struct context *context) __attribute__((returns_twice));
-void restore_context(struct context *context) __attribute__((noreturn));
-void enter_user(const void *eip, u32 esp, u32 eflags);
 void main(void);
-
-/* Runs a statement; the value is the vector of the exception it raised, or NONE. Details are in fault. */
-#define TRY(statement) \
-    ({ \
-        fault.vector = NONE; \
-        if (save_context(&catcher) == 0) { \
-            catching = 1; \
-            statement; \
-            catching = 0; \
-        } \
-        fault.vector; \
-    })
-
-/* Runs code at CPL 3 until a trap; INT 0x80 is the orderly one. */
-#define USER(label) TRY(enter_user(label, (u32)(user_stack + sizeof(user_stack)), 0x202))
 
 void print(const char *text);
 void check(const char *name, u32 got, u32 want);

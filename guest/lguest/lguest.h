@@ -6,10 +6,7 @@
 #ifndef LGUEST_H
 #define LGUEST_H
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "../common/catch.h"
 
 enum { A, B, C, D, E, F };
 
@@ -50,10 +47,6 @@ enum { P = 1, RW = 2, US = 4, ACCESSED = 0x20, DIRTY = 0x40, LARGE = 0x80, GLOBA
 #define MEMORY (16u << 20)
 #define DEVICE_PAGES 256u
 
-struct context {
-    u32 ebx, esi, edi, ebp, esp, eip;
-};
-
 /* What trap_entry leaves on the stack; esp and ss only if the trap came from user mode. */
 struct frame {
     u32 gs, fs, es, ds;
@@ -82,9 +75,6 @@ extern u32 entry_state[15];
 extern volatile u32 interrupts;
 extern struct frame interrupted;
 
-int save_context(struct context *context) __attribute__((returns_twice));
-void restore_context(struct context *context) __attribute__((noreturn));
-void enter_user(const void *eip, u32 esp, u32 eflags);
 void noirq_spin(u32 turns);
 
 #define WORD(offset) (*(volatile u32 *)(lguest_data + (offset)))
@@ -103,21 +93,6 @@ void noirq_spin(u32 turns);
 /* Must end the guest with a reason that contains the text. */
 #define MISUSE(name, dialects, reason) TEST_OF(name, dialects, NORMAL)
 #define EARLY_MISUSE(name, dialects, reason) TEST_OF(name, dialects, EARLY)
-
-/* Runs a statement; the value is the vector of the exception it raised, or NONE. Details are in fault. */
-#define TRY(statement) \
-    ({ \
-        fault.vector = NONE; \
-        if (save_context(&catcher) == 0) { \
-            catching = 1; \
-            statement; \
-            catching = 0; \
-        } \
-        fault.vector; \
-    })
-
-/* Runs code at CPL 3 until a trap; INT 0x80 is the orderly one. */
-#define USER(label) TRY(enter_user(label, (u32)(user_stack + sizeof(user_stack)), 0x202))
 
 u32 hcall(u32 number, u32 first, u32 second, u32 third, u32 fourth);
 #define call0(n) hcall(n, 0, 0, 0, 0)

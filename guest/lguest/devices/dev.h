@@ -4,10 +4,7 @@
 #ifndef DEV_H
 #define DEV_H
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "../../common/guest.h"
 
 #define PAGE 4096u
 #define ALIGNED __attribute__((aligned(4096)))
