@@ -80,6 +80,8 @@ public sealed class StockKernelTests
             string text = File.ReadAllText(file);
             Assert.Contains("kallsyms", text, StringComparison.Ordinal);
             Assert.Contains("translated code, kernel mode", text, StringComparison.Ordinal);
+            Assert.Contains("\n  wrmsr ", text, StringComparison.Ordinal);
+            Assert.Contains("\n  hlt ", text, StringComparison.Ordinal);
         }
         finally
         {

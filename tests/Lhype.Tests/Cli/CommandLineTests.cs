@@ -272,7 +272,7 @@ public sealed class CommandLineTests
         string[] lines = output.TrimEnd().Split('\n');
         Assert.Equal(1 + ImageCatalog.All.Count, lines.Length);
         Assert.StartsWith("debian-i386 ", lines[1], StringComparison.Ordinal);
-        Assert.All(lines.Skip(1), line => Assert.Matches("^debian[^ ]* +(no|[0-9][0-9.-]+) +[^ ]", line));
+        Assert.All(lines.Skip(1), line => Assert.Contains(" no ", line, StringComparison.Ordinal));
     }
 
     [Fact]
