@@ -83,7 +83,7 @@ public struct JumpEntry
     /// <summary>Host address to jump to; never 0.</summary>
     [FieldOffset(0)] public ulong Host;
     /// <summary>Minus the linear address the entry is for.</summary>
-    [FieldOffset(8)] public uint NegatedLinear;
+    [FieldOffset(8)] public ulong NegatedLinear;
 }
 
 /// <summary>State of one vCPU. Allocated by the engine in native memory, 4096-byte aligned, zeroed.</summary>

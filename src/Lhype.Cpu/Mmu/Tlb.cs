@@ -152,7 +152,7 @@ public sealed unsafe partial class LinearMemory
 
         if ((_executedPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
         {
-            DropJumps((uint)linear >> 12);
+            DropJumps(linear >> 12);
             ForgetReturns();
         }
     }
@@ -198,7 +198,7 @@ public sealed unsafe partial class LinearMemory
         Log(page->Global != 0, large: false, linear & PageMask, offset);
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;
-        entry->NegatedLinear = 0 - (uint)linear;
+        entry->NegatedLinear = 0 - linear;
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
@@ -230,7 +230,7 @@ public sealed unsafe partial class LinearMemory
     }
 
     /// <summary>Forgets all jumps into one linear page. Its entries are neighbours in each table.</summary>
-    private void DropJumps(uint page)
+    private void DropJumps(ulong page)
     {
         int first = (int)(page << 12 & (CpuState.JumpTableEntries - 1));
         for (int table = 0; table < _jumpTables; table++)

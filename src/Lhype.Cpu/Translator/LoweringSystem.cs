@@ -68,8 +68,9 @@ internal sealed unsafe partial class Translator
 
         if (instruction.Op1Register.IsCR())
         {
-            _emit.Load(Host.Of(Number(instruction.Op0Register)), Host.State,
-                ControlRegisterOffset(instruction.Op1Register));
+            _emit.Load(TargetRegister(instruction.Op0Register, Host.Scratch), Host.State,
+                ControlRegisterOffset(instruction.Op1Register), wide: _long);
+            StoreLoaded(instruction.Op0Register, Host.Scratch);
             return false;
         }
 

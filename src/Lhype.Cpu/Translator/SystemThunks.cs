@@ -43,7 +43,7 @@ internal sealed unsafe partial class Thunks
     private int _declineCalled;
     private int _declineJumped;
 
-    /// <summary>r9d = linear target, flags parked: goes to its translation for CpuState.ModeKey. The mode or
+    /// <summary>r9 = linear target, flags parked: goes to its translation for CpuState.ModeKey. The mode or
     /// the mappings may have changed, so no open call can be returned to by RET.</summary>
     internal int Dispatch { get; private set; }
     internal int PopFlags { get; private set; }
@@ -100,9 +100,9 @@ internal sealed unsafe partial class Thunks
         _emitter.ShiftLeft(Host.CodePage, 5 + CpuState.CodeSlotShift);
         _emitter.Operate(Alu.Xor, Host.Address, Host.CodePage);
         _emitter.Arithmetic(Alu.And, Host.Address, (CpuState.CodeTlbEntries - 1) << 5);
-        _emitter.Move(Host.CodePage, Host.Scratch);
-        _emitter.Arithmetic(Alu.And, Host.CodePage, -4096);
-        _emitter.Operate(Alu.Or, Host.Scratch2, Host.CodePage);
+        _emitter.Move(Host.CodePage, Host.Scratch, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.CodePage, -4096, wide: true);
+        _emitter.Operate(Alu.Or, Host.Scratch2, Host.CodePage, wide: true);
         _emitter.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb, wide: true);
         _emitter.Jump(Condition.NotEqual, miss);
         _emitter.OpIndexed(0x8B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb + 8, wide: true);
