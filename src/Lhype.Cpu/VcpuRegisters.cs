@@ -41,6 +41,16 @@ public static unsafe class VcpuRegisters
         vcpu.StateChanged();
     }
 
+    /// <summary>Sets what paging needs beside CR0, for a kernel that starts in 64-bit mode. Call before
+    /// <see cref="SetProtectedMode"/>.</summary>
+    public static void SetPaging(IVcpu vcpu, uint cr3, uint cr4, uint efer)
+    {
+        CpuState* state = vcpu.State;
+        state->Cr3 = cr3;
+        state->Cr4 = cr4;
+        state->Efer = efer;
+    }
+
     /// <summary>Sets the difference between the guest's and the host's time-stamp counter.</summary>
     public static void SetTscOffset(IVcpu vcpu, ulong offset) => vcpu.State->TscOffset = offset;
 

@@ -31,6 +31,7 @@ public sealed class CpuModel
     private const uint FdpOnErrorOnly = 1 << 6, NoFcsFds = 1 << 13, ArchCapabilitiesBit = 1 << 29;
     // CPUID.80000001H.
     private const uint ExtendedNx = 1 << 20, ExtendedPrefetchw = 1 << 8;
+    private const uint ExtendedLong = 1 << 29;
 
     private readonly uint _maxLeaf;
     private readonly uint _edx1;
@@ -127,6 +128,9 @@ public sealed class CpuModel
 
     /// <summary>SYSENTER and its MSRs exist.</summary>
     public bool HasSysenter => Has(Sep);
+
+    /// <summary>IA-32e mode, SYSCALL and their MSRs exist.</summary>
+    public bool HasLongMode => (_edxExtended & ExtendedLong) != 0;
 
     /// <summary>IA32_PAT exists.</summary>
     public bool HasPat => Has(PatBit);
