@@ -135,6 +135,7 @@ public static class MachineBuilder
         // The user's files first: most mistakes are there, and they are cheap to find.
         CpuModel model = CpuModel.Find(config.Cpu);
         KernelImage kernel = KernelImage.Load(config.Kernel, UnpackedKernelCache.ForUser());
+        CheckBits(kernel, model);
         List<InitrdFile> initrds = [];
         foreach (string file in config.Initrds)
         {
@@ -198,6 +199,15 @@ public static class MachineBuilder
         };
         built.Own(owned);
         return built;
+    }
+
+    private static void CheckBits(KernelImage kernel, CpuModel model)
+    {
+        if (kernel.Bits == 64 && !model.HasLongMode)
+        {
+            throw new LhypeException($"The kernel {kernel.Name} is 64-bit and the CPU model {model.Name} "
+                + "runs 32-bit kernels only; use an i386 kernel such as linux-image-686.");
+        }
     }
 
     // The chips of a PC at their usual ports.
@@ -292,6 +302,7 @@ public static class MachineBuilder
             Load(vcpu, register, state.Data);
         }
 
+        VcpuRegisters.SetPaging(vcpu, state.Cr3, state.Cr4, state.Efer);
         VcpuRegisters.SetProtectedMode(vcpu, state.Eip, state.Cr0, state.GdtBase, state.GdtLimit);
     }
 

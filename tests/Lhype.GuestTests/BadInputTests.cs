@@ -27,7 +27,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData(1, "run", "debian-i386", "-i", "/nonexistent/initrd")]
     [InlineData(1, "run", "debian-i386", "-d", "/nonexistent/disk")]
     [InlineData(1, "run", "--config", "/nonexistent/config")]
-    [InlineData(1, "run", "debian-amd64")]
+    [InlineData(1, "run", "debian-amd64", "--cpu", "pentium3")]
     [InlineData(2, "run", "debian-i386", "-m", "4K")]
     [InlineData(1, "run", "debian-i386", "-m", "1M")]
     [InlineData(1, "run", "/")]

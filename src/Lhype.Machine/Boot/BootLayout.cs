@@ -12,7 +12,8 @@ internal static class BootLayout
     /// <summary>The small descriptor table a kernel starts with.</summary>
     public const uint Gdt = 0x1000;
 
-    /// <summary>boot_params, the Linux zero page (4 KiB), or the multiboot information structure.</summary>
+    /// <summary>boot_params, the Linux zero page (4 KiB), or the structure that multiboot and PVH have
+    /// instead.</summary>
     public const uint ZeroPage = 0x2000;
 
     /// <summary>The random seed handed over as setup_data.</summary>
@@ -27,11 +28,12 @@ internal static class BootLayout
     /// <summary>Room for the command line with its NUL.</summary>
     public const int CommandLineBytes = 0x4000;
 
-    /// <summary>Multiboot only: memory map, module list and names.</summary>
-    public const uint MultibootTables = 0xA000;
+    /// <summary>What one kind of start needs and no other: memory map, module list and names of multiboot and
+    /// PVH, or the page tables of the 64-bit protocol.</summary>
+    public const uint Tables = 0xA000;
 
-    /// <summary>Room for the multiboot tables.</summary>
-    public const int MultibootTableBytes = 0x6000;
+    /// <summary>Room for these tables.</summary>
+    public const int TableBytes = 0x6000;
 
     /// <summary>First address after the loader's structures.</summary>
     public const uint End = 0x1_0000;

@@ -1,11 +1,12 @@
 // Puts a kernel and all it is told into guest memory and says how the vCPU starts. The machine builder calls
-// it once per start or reset, after the board has placed its ACPI tables. Linux by the 32-bit boot protocol
-// (Linux Documentation/arch/x86/boot.rst), multiboot 1 by its specification.
+// it once per start or reset, after the board has placed its ACPI tables. Linux by the 32-bit or the 64-bit
+// boot protocol (Linux Documentation/arch/x86/boot.rst), multiboot 1 and PVH by their specifications.
 
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Text;
+using Lhype.Cpu;
 using Lhype.Host;
 using Lhype.Machine.Bus;
 
@@ -44,12 +45,6 @@ public static class BootLoader
     /// or cannot be started.</summary>
     public static BootState Load(KernelImage kernel, BootInputs inputs, GuestMemory memory)
     {
-        if (kernel.Bits != 32)
-        {
-            throw new LhypeException($"The kernel {kernel.Name} is 64-bit and this version of Lhype runs "
-                + "32-bit kernels only; use an i386 kernel such as linux-image-686.");
-        }
-
         CheckRoom(kernel, memory);
         byte[] commandLine = EncodeCommandLine(kernel, inputs.CommandLine);
         foreach (KernelSegment segment in kernel.Segments)
@@ -57,7 +52,8 @@ public static class BootLoader
             PlaceSegment(segment, memory);
         }
 
-        MustWrite(memory, BootLayout.Gdt, MakeGdt());
+        bool isLong = kernel.Bits == 64 && kernel.Kind is KernelKind.Linux or KernelKind.LinuxPacked;
+        MustWrite(memory, BootLayout.Gdt, MakeGdt(isLong));
         MustWrite(memory, BootLayout.CommandLine, commandLine);
         IReadOnlyList<MemoryRange> map = E820Map.Make(memory, inputs.SetAside);
         if (kernel.Kind == KernelKind.Multiboot)
@@ -72,10 +68,17 @@ public static class BootLoader
         }
 
         (ulong, ulong) initrd = Initrd.Place(inputs.Initrds, memory, kernel);
+        if (kernel.Kind == KernelKind.Pvh)
+        {
+            PvhInfo.Write(map, memory, initrd, inputs.AcpiRsdpAddress);
+            return new BootState { Eip = (uint)kernel.PvhEntry, Ebx = BootLayout.ZeroPage };
+        }
+
         ulong setupData = WriteSeed(inputs.Entropy, memory);
         byte[] zeroPage = BootParams.Make(kernel, map, memory, initrd, setupData, inputs.AcpiRsdpAddress);
         MustWrite(memory, BootLayout.ZeroPage, zeroPage);
-        return new BootState { Eip = (uint)kernel.Entry, Esi = BootLayout.ZeroPage };
+        BootState state = new() { Eip = (uint)kernel.Entry, Esi = BootLayout.ZeroPage };
+        return isLong ? LongMode(state, memory) : state;
     }
 
     private static void CheckRoom(KernelImage kernel, GuestMemory memory)
@@ -149,11 +152,25 @@ public static class BootLoader
         return BootLayout.SetupData;
     }
 
-    private static byte[] MakeGdt()
+    private static BootState LongMode(BootState state, GuestMemory memory)
+    {
+        MustWrite(memory, BootLayout.Tables, IdentityMap.Make(BootLayout.Tables));
+        return state with
+        {
+            Code = BootSegment.LongCode,
+            Cr0 = state.Cr0 | (uint)ControlBits.Cr0Paging,
+            Cr3 = BootLayout.Tables,
+            Cr4 = (uint)ControlBits.Cr4Pae,
+            Efer = (uint)(ControlBits.EferLongEnable | ControlBits.EferLongActive),
+        };
+    }
+
+    private static byte[] MakeGdt(bool isLong)
     {
         // Null, unused, code at 0x10 (__BOOT_CS), data at 0x18 (__BOOT_DS).
         var gdt = new byte[GdtBytes];
-        BinaryPrimitives.WriteUInt64LittleEndian(gdt.AsSpan(0x10), 0x00CF_9B00_0000_FFFF);
+        BinaryPrimitives.WriteUInt64LittleEndian(gdt.AsSpan(0x10),
+            isLong ? 0x00AF_9B00_0000_FFFFu : 0x00CF_9B00_0000_FFFF);
         BinaryPrimitives.WriteUInt64LittleEndian(gdt.AsSpan(0x18), 0x00CF_9300_0000_FFFF);
         return gdt;
     }

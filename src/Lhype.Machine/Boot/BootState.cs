@@ -11,6 +11,9 @@ public readonly record struct BootSegment(ushort Selector, uint Base, uint Limit
     /// 0.</summary>
     public static BootSegment FlatCode { get; } = new(0x10, 0, uint.MaxValue, 0xC09B);
 
+    /// <summary>The 64-bit code segment of the Linux 64-bit boot protocol: L instead of D.</summary>
+    public static BootSegment LongCode { get; } = new(0x10, 0, uint.MaxValue, 0xA09B);
+
     /// <summary>The flat 32-bit data segment: 4 GiB, read/write, accessed, ring 0.</summary>
     public static BootSegment FlatData { get; } = new(0x18, 0, uint.MaxValue, 0xC093);
 }
@@ -19,7 +22,8 @@ public readonly record struct BootSegment(ushort Selector, uint Base, uint Limit
 /// general registers zero, interrupts off (EFLAGS = 2) and an IDT of limit 0.</summary>
 public sealed record BootState
 {
-    /// <summary>First instruction, an offset in <see cref="Code"/>.</summary>
+    /// <summary>First instruction, an offset in <see cref="Code"/>: EIP, or RIP, whose upper half is 0
+    /// because kernels are placed below 4 GiB.</summary>
     public required uint Eip { get; init; }
 
     /// <summary>Stack pointer; the protocols leave it open, kernels set their own.</summary>
@@ -28,14 +32,24 @@ public sealed record BootState
     /// <summary>EAX: the multiboot magic number, else 0.</summary>
     public uint Eax { get; init; }
 
-    /// <summary>EBX: the multiboot information structure, else 0.</summary>
+    /// <summary>EBX: the multiboot information structure or the PVH start info, else 0.</summary>
     public uint Ebx { get; init; }
 
     /// <summary>ESI: the Linux zero page, else 0.</summary>
     public uint Esi { get; init; }
 
-    /// <summary>CR0: protection on, paging off, ET as on every x86 since the 486.</summary>
+    /// <summary>CR0: protection on, ET as on every x86 since the 486; paging on for 64-bit starts
+    /// only.</summary>
     public uint Cr0 { get; init; } = 0x11;
+
+    /// <summary>CR3: the identity map of a 64-bit start.</summary>
+    public uint Cr3 { get; init; }
+
+    /// <summary>CR4: PAE for a 64-bit start.</summary>
+    public uint Cr4 { get; init; }
+
+    /// <summary>IA32_EFER: LME and LMA for a 64-bit start.</summary>
+    public uint Efer { get; init; }
 
     /// <summary>CS.</summary>
     public BootSegment Code { get; init; } = BootSegment.FlatCode;

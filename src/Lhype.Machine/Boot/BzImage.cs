@@ -17,6 +17,9 @@ internal sealed class BzImage
     /// <summary>Where a bzImage's protected-mode part is loaded when it unpacks itself.</summary>
     public const uint LoadAddress = 0x10_0000;
 
+    /// <summary>Offset of the 64-bit entry in the protected-mode part, if there is one.</summary>
+    public const uint LongEntryOffset = 0x200;
+
     private const int HeaderLimit = 0x290;
     private const byte LoadedHigh = 1;
 

@@ -28,14 +28,16 @@ internal sealed class ElfImage
     private const ushort MachineX8664 = 62;
     private const uint ProgramLoad = 1;
     private const uint ProgramInterpreter = 3;
+    private const uint ProgramNote = 4;
     private const int MaxProgramHeaders = 128;
     private const ulong MaxSegmentBytes = 1UL << 30;
 
-    private ElfImage(int bits, ulong entry, List<KernelSegment> segments)
+    private ElfImage(int bits, ulong entry, List<KernelSegment> segments, ulong? pvhEntry)
     {
         Bits = bits;
         Entry = entry;
         Segments = segments;
+        PvhEntry = pvhEntry;
     }
 
     /// <summary>32 or 64, from the file class.</summary>
@@ -46,6 +48,9 @@ internal sealed class ElfImage
 
     /// <summary>The PT_LOAD segments that occupy memory, in file order.</summary>
     public IReadOnlyList<KernelSegment> Segments { get; }
+
+    /// <summary>The physical address the note XEN_ELFNOTE_PHYS32_ENTRY states; null without one.</summary>
+    public ulong? PvhEntry { get; }
 
     /// <summary>True if <paramref name="bytes"/> start like an ELF file.</summary>
     public static bool Matches(ReadOnlySpan<byte> bytes) =>
@@ -74,14 +79,20 @@ internal sealed class ElfImage
 
         bool wide = fileClass == 2;
         ulong entry = wide ? reader.UInt64(24) : reader.UInt32(24);
-        List<KernelSegment> segments = ReadSegments(reader, bytes, wide, name);
+        List<KernelSegment> segments = ReadSegments(reader, bytes, wide, name, out ulong? pvhEntry);
         if (segments.Count == 0)
         {
             throw new LhypeException(
                 $"The kernel {name} is an ELF file without loadable segments, so not a kernel.");
         }
 
-        return new ElfImage(wide || machine == MachineX8664 ? 64 : 32, entry, segments);
+        if (pvhEntry is { } pvh && !segments.Exists(s => pvh >= s.Physical && pvh < s.End))
+        {
+            throw new LhypeException(
+                $"The kernel {name} is damaged: its PVH entry point 0x{pvh:x} lies in none of its segments.");
+        }
+
+        return new ElfImage(wide || machine == MachineX8664 ? 64 : 32, entry, segments, pvhEntry);
     }
 
     /// <summary>The guest-physical address of <see cref="Entry"/>. Linux states a physical entry, other
@@ -106,8 +117,9 @@ internal sealed class ElfImage
     }
 
     private static List<KernelSegment> ReadSegments(ImageReader reader, ReadOnlyMemory<byte> bytes, bool wide,
-        string name)
+        string name, out ulong? pvhEntry)
     {
+        pvhEntry = null;
         ulong table = wide ? reader.UInt64(32) : reader.UInt32(28);
         int entrySize = reader.UInt16(wide ? 54u : 42u);
         int count = reader.UInt16(wide ? 56u : 44u);
@@ -130,6 +142,13 @@ internal sealed class ElfImage
             }
 
             ulong memorySize = wide ? reader.UInt64(at + 40) : reader.UInt32(at + 20);
+            if (type == ProgramNote)
+            {
+                ulong start = wide ? reader.UInt64(at + 8) : reader.UInt32(at + 4);
+                ulong size = wide ? reader.UInt64(at + 32) : reader.UInt32(at + 16);
+                pvhEntry ??= PvhNote.Find(reader.Slice(start, size));
+            }
+
             if (type != ProgramLoad || memorySize == 0)
             {
                 continue;

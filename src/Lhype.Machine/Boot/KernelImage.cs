@@ -19,6 +19,8 @@ public enum KernelKind
     LinuxPacked,
     /// <summary>A multiboot 1 kernel.</summary>
     Multiboot,
+    /// <summary>An ELF file that can be started by Xen's PVH boot protocol, most likely a vmlinux.</summary>
+    Pvh,
 }
 
 /// <summary>A kernel ready to be placed in guest memory. Immutable.</summary>
@@ -46,8 +48,12 @@ public sealed class KernelImage
     /// <summary>32, or 64 for a kernel that needs long mode.</summary>
     public int Bits { get; }
 
-    /// <summary>Guest-physical address of the first instruction.</summary>
+    /// <summary>Guest-physical address of the first instruction; for <see cref="KernelKind.Pvh"/> see
+    /// <see cref="PvhEntry"/>.</summary>
     public ulong Entry { get; }
+
+    /// <summary>Guest-physical address at which PVH starts the kernel; 0 for other kinds.</summary>
+    public ulong PvhEntry { get; private init; }
 
     /// <summary>What goes where.</summary>
     public IReadOnlyList<KernelSegment> Segments { get; }
@@ -106,12 +112,7 @@ public sealed class KernelImage
         if (ElfImage.Matches(span))
         {
             ElfImage elf = ElfImage.Parse(bytes, name);
-            ulong entry = elf.PhysicalEntry(preferVirtual: false, name);
-            return new KernelImage(name, KernelKind.Linux, elf.Bits, entry, elf.Segments)
-            {
-                Description = $"ELF, {elf.Bits}-bit",
-                ReservedEnd = HighestEnd(elf.Segments),
-            };
+            return FromElf(name, elf);
         }
 
         throw new LhypeException(span.IsEmpty
@@ -132,6 +133,20 @@ public sealed class KernelImage
         }
 
         return false;
+    }
+
+    private static KernelImage FromElf(string name, ElfImage elf)
+    {
+        // What a bare ELF file expects at e_entry, nothing in it says; what it expects at the PVH entry is
+        // defined.
+        bool pvh = elf.PvhEntry is not null;
+        ulong entry = elf.PhysicalEntry(preferVirtual: false, name);
+        return new KernelImage(name, pvh ? KernelKind.Pvh : KernelKind.Linux, elf.Bits, entry, elf.Segments)
+        {
+            Description = $"ELF, {elf.Bits}-bit{(pvh ? ", PVH" : "")}",
+            ReservedEnd = HighestEnd(elf.Segments),
+            PvhEntry = elf.PvhEntry ?? 0,
+        };
     }
 
     private static KernelImage FromMultiboot(string name, MultibootHeader header, ReadOnlyMemory<byte> bytes)
@@ -158,13 +173,14 @@ public sealed class KernelImage
         if (compression is null)
         {
             // The guest unpacks itself: it is loaded at 1 MiB, moves to where it likes and needs init_size
-            // there.
+            // there. Its 64-bit entry is 512 bytes behind the 32-bit one (boot.rst, 64-bit boot protocol).
             const ulong start = BzImage.LoadAddress;
             ReadOnlyMemory<byte> part = image.ProtectedPart;
             var segment = new KernelSegment(start, start, part, (ulong)part.Length);
             ulong runStart = Math.Clamp(image.PreferredAddress, start, uint.MaxValue);
             int bits = image.Is64Bit ? 64 : 32;
-            return new KernelImage(name, KernelKind.LinuxPacked, bits, start, [segment])
+            ulong first = start + (image.Is64Bit ? BzImage.LongEntryOffset : 0);
+            return new KernelImage(name, KernelKind.LinuxPacked, bits, first, [segment])
             {
                 Description = $"{protocol}, unpacks itself{release}",
                 Release = image.Release.Split(' ')[0],

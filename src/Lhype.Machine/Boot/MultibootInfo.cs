@@ -31,7 +31,7 @@ internal static class MultibootInfo
     public static void Write(KernelImage kernel, IReadOnlyList<MemoryRange> map, GuestMemory memory,
         IReadOnlyList<InitrdFile> modules)
     {
-        var tables = new byte[BootLayout.MultibootTableBytes];
+        var tables = new byte[BootLayout.TableBytes];
         var info = new byte[InfoBytes];
         int used = 0;
         uint flags = HasMemory | HasCommandLine | HasMap | HasLoaderName;
@@ -40,7 +40,7 @@ internal static class MultibootInfo
         Write32(info, 8, (uint)(upper >> 10));
         Write32(info, 16, BootLayout.CommandLine);
         Write32(info, 44, (uint)(map.Count * MapEntryBytes));
-        Write32(info, 48, BootLayout.MultibootTables);
+        Write32(info, 48, BootLayout.Tables);
         foreach (MemoryRange range in map)
         {
             // The size field does not count itself.
@@ -61,7 +61,7 @@ internal static class MultibootInfo
 
         Write32(info, 0, flags);
         Invariant.Check(memory.TryWrite(BootLayout.ZeroPage, info)
-            && memory.TryWrite(BootLayout.MultibootTables, tables.AsSpan(0, used)), "low memory is not RAM");
+            && memory.TryWrite(BootLayout.Tables, tables.AsSpan(0, used)), "low memory is not RAM");
     }
 
     private static uint PlaceModules(KernelImage kernel, GuestMemory memory,
@@ -93,7 +93,7 @@ internal static class MultibootInfo
             at = (at + (ulong)data.Length + PageMask) & ~PageMask;
         }
 
-        return BootLayout.MultibootTables + (uint)list;
+        return BootLayout.Tables + (uint)list;
     }
 
     private static uint AddText(byte[] tables, ref int used, string text)
@@ -105,7 +105,7 @@ internal static class MultibootInfo
                 "The names of the multiboot modules are too long together; use shorter paths.");
         }
 
-        uint address = BootLayout.MultibootTables + (uint)used;
+        uint address = BootLayout.Tables + (uint)used;
         _ = Encoding.UTF8.GetBytes(text, tables.AsSpan(used));
         used += bytes + 1;
         return address;

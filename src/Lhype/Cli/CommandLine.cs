@@ -139,7 +139,7 @@ internal sealed class CommandLine
         bool isDryRun = options.IsDryRun(parsed);
         if (image is not null && !isDryRun)
         {
-            ImagesCommand.RequireRunnable(image);
+            ImagesCommand.RequireRunnable(image, config.Cpu);
             ImagesCommand.Ensure(_store, image, quiet: config.Verbosity < 0);
         }
 

@@ -3,6 +3,7 @@
 
 using System.IO;
 using System.Linq;
+using Lhype.Cpu.Architecture;
 using Lhype.Host;
 using Lhype.Images;
 
@@ -43,13 +44,14 @@ internal static class ImagesCommand
         }
     }
 
-    /// <summary>Refuses images this version cannot run.</summary>
-    public static void RequireRunnable(ImageDefinition image)
+    /// <summary>Refuses <paramref name="image"/> before it is fetched if the CPU model called
+    /// <paramref name="cpu"/> cannot run it.</summary>
+    public static void RequireRunnable(ImageDefinition image, string cpu)
     {
-        if (image.Is64Bit)
+        if (image.Is64Bit && !CpuModel.Find(cpu).HasLongMode)
         {
-            throw new LhypeException(
-                $"{image.Name} is a 64-bit guest and this version runs 32-bit guests only; try debian-i386.");
+            throw new LhypeException($"{image.Name} is a 64-bit guest and the CPU model {cpu} runs 32-bit "
+                + "guests only; try debian-i386.");
         }
     }
 }

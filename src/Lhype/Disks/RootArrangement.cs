@@ -153,7 +153,8 @@ internal sealed class RootArrangement
     private MachineConfig WithDriversFor(KernelImage kernel, MachineConfig config, List<string> fileSystems)
     {
         // A kernel that unpacks itself does not show what is in it.
-        if (kernel.Kind != KernelKind.Linux || kernel.HasText("\0virtio_blk\0") || !HasVirtio(config))
+        if (kernel.Kind is not (KernelKind.Linux or KernelKind.Pvh) || kernel.HasText("\0virtio_blk\0")
+            || !HasVirtio(config))
         {
             return config;
         }

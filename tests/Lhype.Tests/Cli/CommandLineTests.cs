@@ -213,9 +213,10 @@ public sealed class CommandLineTests
     }
 
     [Fact]
-    public void Sixty_four_bit_images_are_refused_before_anything_is_fetched()
+    public void Sixty_four_bit_images_are_refused_on_32_bit_CPUs_before_anything_is_fetched()
     {
-        LhypeException error = Assert.Throws<LhypeException>(() => Invoke("run", "debian-amd64"));
+        LhypeException error =
+            Assert.Throws<LhypeException>(() => Invoke("run", "debian-amd64", "--cpu", "pentium3"));
         Assert.Contains("64-bit", error.Message, StringComparison.Ordinal);
     }
 

@@ -21,9 +21,11 @@ public sealed class LoaderFuzzTests : IDisposable
     [
         TestImages.Elf32(),
         TestImages.Elf64(),
+        TestImages.Elf64Pvh(),
         TestImages.MultibootElf(),
         TestImages.MultibootKludge(),
         TestImages.BzImage(TestImages.Elf32()),
+        TestImages.BzImage(TestImages.Elf64Pvh()),
         TestImages.BzImage(TestImages.Gzip(TestImages.Elf32())),
         TestImages.BzImage(TestImages.Zstd(TestImages.Elf32())),
         TestImages.BzImage(TestImages.Lz4Legacy(TestImages.Elf32())),

@@ -5,6 +5,7 @@ using System.IO;
 using Lhype.Host;
 using Lhype.Machine;
 using Lhype.Machine.Boot;
+using Lhype.Tests.Machine.Boot;
 using Xunit;
 
 namespace Lhype.Tests.Machine;
@@ -50,6 +51,24 @@ public sealed class MachineBuilderTests
         finally
         {
             File.Delete(disk);
+            File.Delete(kernel);
+        }
+    }
+
+    [Fact]
+    public void SixtyFourBitKernelNeedsACpuModelWithLongMode()
+    {
+        string kernel = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllBytes(kernel, TestImages.Elf64());
+            MachineConfig config = new() { Kernel = kernel, Cpu = "pentium3" };
+            LhypeException error = Assert.Throws<LhypeException>(
+                () => MachineBuilder.Build(config, new GuestConsole(_ => { })));
+            Assert.Contains("is 64-bit and the CPU model pentium3", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
             File.Delete(kernel);
         }
     }

@@ -149,6 +149,68 @@ public sealed class BootLoaderTests : IDisposable
         Assert.Equal(0x0707_0707u, Read32(data + 44));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void SixtyFourBitLinuxStartsInLongModeOnAnIdentityMap(bool packed)
+    {
+        byte[] payload = packed ? "BZh"u8.ToArray() : TestImages.Elf64();
+        byte[] image = TestImages.BzImage(payload);
+        TestImages.Put16(image, 0x236, 1);
+        KernelImage kernel = KernelImage.Parse("k", image, cache: null);
+
+        BootState state = BootLoader.Load(kernel, new BootInputs(), _memory);
+
+        Assert.Equal(64, kernel.Bits);
+        Assert.Equal(packed ? 0x10_0200 : TestImages.LoadAddress, state.Eip);
+        Assert.Equal(0x5372_6448u, Read32(state.Esi + 0x202));
+        Assert.Equal(0x8000_0011u, state.Cr0);
+        Assert.Equal(0x20u, state.Cr4);
+        Assert.Equal(0x500u, state.Efer);
+        Assert.Equal(0x00AF_9B00_0000_FFFFUL, Read64(state.GdtBase + state.Code.Selector));
+        Assert.Equal(0xA09Bu, state.Code.Attributes);
+        foreach (ulong linear in (ulong[])[0, 0x2000, 0x12_3456, 0x4000_0000, 0xFFFF_FFFF])
+        {
+            Assert.Equal(linear, Walk(state.Cr3, linear));
+        }
+
+        Assert.Null(Walk(state.Cr3, 1UL << 32));
+        Assert.Null(Walk(state.Cr3, 1UL << 39));
+    }
+
+    [Fact]
+    public void PvhKernelGetsItsStartInfo()
+    {
+        KernelImage kernel = KernelImage.Parse("k", TestImages.Elf64Pvh(), cache: null);
+        var inputs = new BootInputs
+        {
+            CommandLine = "console=ttyS0",
+            Initrds = [new InitrdFile("first", "12345"u8.ToArray())],
+            AcpiRsdpAddress = 0xE_1230,
+        };
+
+        BootState state = BootLoader.Load(kernel, inputs, _memory);
+
+        Assert.Equal(KernelKind.Pvh, kernel.Kind);
+        Assert.Equal(TestImages.LoadAddress + 32, state.Eip);
+        Assert.Equal(0x11u, state.Cr0);
+        Assert.Equal(0u, state.Efer);
+        Assert.Equal(0xC09Bu, state.Code.Attributes);
+        uint info = state.Ebx;
+        Assert.Equal(0x336E_C578u, Read32(info));
+        Assert.Equal(1u, Read32(info + 4));
+        Assert.Equal(0u, Read32(info + 8));
+        Assert.Equal(1u, Read32(info + 12));
+        ulong module = Read64(info + 16);
+        Assert.Equal("12345"u8.ToArray(), Bytes(Read64(module), (int)Read64(module + 8)));
+        Assert.Equal("console=ttyS0", Text(Read64(info + 24)));
+        Assert.Equal(0xE_1230UL, Read64(info + 32));
+        Assert.Equal(3u, Read32(info + 48));
+        ulong map = Read64(info + 40);
+        Assert.Equal((0UL, 0xA_0000UL, 1u), (Read64(map), Read64(map + 8), Read32(map + 16)));
+        Assert.Equal((0x10_0000UL, 1u), (Read64(map + 48), Read32(map + 64)));
+    }
+
     [Fact]
     public void MultibootKernelGetsItsInformation()
     {
@@ -198,8 +260,6 @@ public sealed class BootLoaderTests : IDisposable
         using var tiny = new GuestRam(4096);
         AssertRefused("larger --memory", () => BootLoader.Load(
             Linux(), new BootInputs(), new GuestMemory(tiny, (_, _) => { })));
-        KernelImage wide = KernelImage.Parse("k", TestImages.Elf64(), cache: null);
-        AssertRefused("64-bit", () => BootLoader.Load(wide, new BootInputs(), _memory));
     }
 
     [Fact]
@@ -214,6 +274,31 @@ public sealed class BootLoaderTests : IDisposable
 
     private static void AssertRefused(string expected, Action load) =>
         Assert.Contains(expected, Assert.Throws<LhypeException>(load).Message, StringComparison.Ordinal);
+
+    /// <summary>The physical address of <paramref name="linear"/> by the four-level tables at
+    /// <paramref name="cr3"/>; null if it is not mapped.</summary>
+    private ulong? Walk(ulong cr3, ulong linear)
+    {
+        ulong table = cr3;
+        for (int shift = 39; shift >= 12; shift -= 9)
+        {
+            ulong entry = Read64(table + (((linear >> shift) & 511) * 8));
+            if ((entry & 1) == 0)
+            {
+                return null;
+            }
+
+            ulong within = (1UL << shift) - 1;
+            if ((entry & 0x80) != 0)
+            {
+                return (entry & 0x000F_FFFF_FFFF_F000 & ~within) | (linear & within);
+            }
+
+            table = entry & 0x000F_FFFF_FFFF_F000;
+        }
+
+        return table | (linear & 4095);
+    }
 
     private byte[] Bytes(ulong gpa, int length)
     {

@@ -124,6 +124,17 @@ public sealed class KernelImageTests
     }
 
     [Fact]
+    public void BareElfWithThePvhNoteStartsByPvhAndOneInABzImageDoesNot()
+    {
+        KernelImage bare = KernelImage.Parse("k", TestImages.Elf64Pvh(), cache: null);
+        KernelImage inside = KernelImage.Parse("k", TestImages.BzImage(TestImages.Elf64Pvh()), cache: null);
+
+        Assert.Equal((KernelKind.Pvh, TestImages.LoadAddress + 32UL), (bare.Kind, bare.PvhEntry));
+        Assert.Equal("ELF, 64-bit, PVH", bare.Description);
+        Assert.Equal((KernelKind.Linux, (ulong)TestImages.LoadAddress), (inside.Kind, inside.Entry));
+    }
+
+    [Fact]
     public void MultibootIsRecognisedInBothForms()
     {
         KernelImage elf = KernelImage.Parse("k", TestImages.MultibootElf(), cache: null);
@@ -153,6 +164,7 @@ public sealed class KernelImageTests
         { "half an ELF", TestImages.Elf32()[..1000], "is truncated" },
         { "half a header", TestImages.Elf32()[..30], "is truncated" },
         { "entry outside", TestImages.Elf32(entry: 0x1234), "entry point 0x1234" },
+        { "PVH entry outside", TestImages.Elf64Pvh(entry: 0x1234), "PVH entry point 0x1234" },
         { "half a bzImage", TestImages.BzImage(TestImages.Gzip(TestImages.Elf32()))[..2700], "is truncated" },
         { "damaged xz", XzImage(500, 3000), "damaged" },
         { "no ELF inside", XzImage(1292, 3000), "not an ELF" },

@@ -96,6 +96,30 @@ internal static class TestImages
         return elf;
     }
 
+    /// <summary>The same with the note that says where PVH starts it.</summary>
+    public static byte[] Elf64Pvh(uint entry = LoadAddress + 32)
+    {
+        byte[] plain = Elf64();
+        var elf = new byte[plain.Length + 64];
+        plain.CopyTo(elf, 0);
+        Put16(elf, 56, 2);
+
+        // The second program header and the notes lie in the bytes of the first segment, which are any.
+        const int header = 120, notes = 192;
+        Put32(elf, header, 4);
+        Put32(elf, header + 8, notes);
+        Put32(elf, header + 32, 44);
+
+        // A note of another owner first, whose descriptor of three bytes is padded.
+        uint[] words = [4, 3, 1, 0x0055_4E47, 0, 4, 8, 18, 0x006E_6558, entry, 0];
+        for (int i = 0; i < words.Length; i++)
+        {
+            Put32(elf, notes + (i * 4), words[i]);
+        }
+
+        return elf;
+    }
+
     /// <summary>A bzImage of protocol 2.15 around <paramref name="payload"/>.</summary>
     public static byte[] BzImage(byte[] payload, ushort version = 0x020F)
     {
