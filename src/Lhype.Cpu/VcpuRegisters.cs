@@ -73,7 +73,8 @@ public static unsafe class VcpuRegisters
         for (int i = 0; i < (wide ? 16 : 8); i++)
         {
             string name = i < GprNames.Length ? letter + GprNames[i] : string.Create(plain, $"R{i}");
-            text.Append(plain, $"{name}={state->Gpr[i].ToString(format, plain)}").Append(i % 4 == 3 ? '\n' : ' ');
+            text.Append(plain, $"{name}={state->Gpr[i].ToString(format, plain)}")
+                .Append(i % 4 == 3 ? '\n' : ' ');
         }
 
         text.Append(plain, $"{letter}IP={state->Rip.ToString(format, plain)} ")

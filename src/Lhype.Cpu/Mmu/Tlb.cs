@@ -21,6 +21,8 @@ internal enum WalkKind : uint
     LegacyLarge,
     /// <summary>8-byte entries.</summary>
     Pae,
+    /// <summary>Four levels of them.</summary>
+    Long,
 }
 
 /// <summary>What LinearMemory knows of a page of guest-physical memory, one byte each.</summary>
@@ -82,10 +84,14 @@ public sealed unsafe partial class LinearMemory
     {
         const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
         if ((_state->Cr0 & needed) != needed
-            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0
-            || (_state->Efer & ControlBits.EferLongActive) != 0)
+            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0)
         {
             return WalkKind.None;
+        }
+
+        if ((_state->Efer & ControlBits.EferLongActive) != 0)
+        {
+            return WalkKind.Long;
         }
 
         bool extended = (_state->Cr4 & ControlBits.Cr4Pae) != 0;

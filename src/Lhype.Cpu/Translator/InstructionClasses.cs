@@ -162,9 +162,7 @@ internal sealed class InstructionClasses
         if ((mode & ModeKey.LongMode) != 0)
         {
             return instruction.Mnemonic == Mnemonic.Rdtsc
-                || (ring0 && (mode & ModeKey.Long) != 0 && instruction.Mnemonic == Mnemonic.Mov
-                    && instruction.Op1Kind == OpKind.Register
-                    && instruction.Op1Register is Register.CR0 or Register.CR2 or Register.CR3);
+                || ((mode & ModeKey.Long) != 0 && IsEmittedLong(instruction, ring0));
         }
 
         switch (instruction.Mnemonic)
@@ -191,10 +189,21 @@ internal sealed class InstructionClasses
                 || source is Register.CR0 or Register.CR2 or Register.CR3));
     }
 
+    private static bool IsEmittedLong(in Instruction instruction, bool ring0) => instruction.Mnemonic switch
+    {
+        Mnemonic.Syscall => true,
+        Mnemonic.Sysretq or Mnemonic.Iretq or Mnemonic.Swapgs or Mnemonic.Popfq or Mnemonic.Invlpg => ring0,
+        Mnemonic.Mov => ring0 && instruction.Op0Kind == OpKind.Register
+            && instruction.Op1Kind == OpKind.Register
+            && (instruction.Op0Register == Register.CR3
+                || instruction.Op1Register is Register.CR0 or Register.CR2 or Register.CR3),
+        _ => false,
+    };
+
     /// <summary>The emitted system instructions behind which the block continues.</summary>
     private static bool GoesOnInBlock(in Instruction instruction) => instruction.Mnemonic switch
     {
-        Mnemonic.Rdtsc or Mnemonic.Popfd => true,
+        Mnemonic.Rdtsc or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Swapgs => true,
         Mnemonic.Pop => instruction.Op0Register is Register.DS or Register.ES,
         Mnemonic.Mov => instruction.Op0Register is Register.DS or Register.ES
             || instruction.Op1Register.IsCR(),

@@ -1,8 +1,8 @@
 // Re-encodes one 64-bit guest instruction from its own bytes, as InstructionCopy does for 32-bit ones:
 // prefixes and opcode stay, RSP becomes r12, a memory operand becomes [r8]. Guest R8 to R15 live in CpuState:
 // an instruction that names one gets a scratch register in its place, loaded before and stored behind it.
-// Called by Translator for what InstructionClasses says can be copied; one object for each translator, because
-// it remembers where each opcode's operands sit.
+// Called by Translator for what InstructionClasses says can be copied; one object for each translator,
+// because it remembers where each opcode's operands sit.
 
 using Iced.Intel;
 using Offset = Lhype.Cpu.CpuState.Offset;

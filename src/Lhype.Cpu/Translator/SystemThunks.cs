@@ -69,7 +69,7 @@ internal sealed unsafe partial class Thunks
         Dispatch = EmitDispatch();
         _declineCalled = EmitDecline(called: true);
         _declineJumped = EmitDecline(called: false);
-        PopFlags = EmitPopFlags(model);
+        PopFlags = EmitPopFlags(model, slot: 4);
         ReadTimeStamp = EmitReadTimeStamp();
         LoadDs = EmitLoadData(SegmentRegister.Ds);
         LoadEs = EmitLoadData(SegmentRegister.Es);
@@ -81,9 +81,10 @@ internal sealed unsafe partial class Thunks
         SystemExit = EmitSystemExit();
         InterruptReturn = EmitInterruptReturn(model);
         Interrupt = EmitInterrupt();
-        LoadCr3 = EmitLoadCr3();
+        LoadCr3 = EmitLoadCr3(wide: false);
         InvalidatePage = EmitInvalidatePage();
         LoadTaskSwitched = EmitLoadTaskSwitched();
+        EmitLongThunks(model);
     }
 
     private int EmitDispatch()
@@ -159,16 +160,16 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Dispatch);
     }
 
-    /// <summary>linear (a 32-bit address) becomes the host address of <paramref name="size"/> bytes in one
-    /// page, by one of the supervisor TLBs. Changes rsi and rdi.</summary>
+    /// <summary>linear (32 bits, zero-extended, or 64) becomes the host address of
+    /// <paramref name="size"/> bytes in one page, by one of the supervisor TLBs. Changes rsi and rdi.</summary>
     private void EmitTranslate(int linear, int size, int table, int decline)
     {
         _emitter.Move(Host.Rsi, linear);
         _emitter.ShiftRight(Host.Rsi, 8);
         _emitter.Arithmetic(Alu.And, Host.Rsi, (CpuState.TlbEntries - 1) << 4);
-        _emitter.Lea(Host.Rdi, linear, size - 1);
-        _emitter.Arithmetic(Alu.And, Host.Rdi, -4096);
-        _emitter.OpIndexed(0x3B, Host.Rdi, Host.State, Host.Rsi, table);
+        _emitter.Lea(Host.Rdi, linear, size - 1, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.Rdi, -4096, wide: true);
+        _emitter.OpIndexed(0x3B, Host.Rdi, Host.State, Host.Rsi, table, wide: true);
         _emitter.Jump(Condition.NotEqual, decline);
         _emitter.OpIndexed(0x03, linear, Host.State, Host.Rsi, table + 8, wide: true);
     }
@@ -199,7 +200,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.NotEqual, decline);
         _emitter.Move(Host.Rax, Host.Rcx);
         _emitter.Arithmetic(Alu.And, Host.Rax, -8);
-        _emitter.OperateLoad(Alu.Add, Host.Rax, Host.State, Offset.GdtBase);
+        _emitter.OperateLoad(Alu.Add, Host.Rax, Host.State, Offset.GdtBase, wide: true);
         EmitTranslate(Host.Rax, 8, SupervisorRead, decline);
         _emitter.Load(Host.Rax, Host.Rax, 0, wide: true);
         _emitter.OperateLoad(Alu.Compare, Host.Rax, Host.Rdx, DescriptorEntry.RawOffset, wide: true);
@@ -291,17 +292,17 @@ internal sealed unsafe partial class Thunks
         _emitter.Arithmetic(Alu.Or, Host.Rdx, 2);
     }
 
-    private int EmitPopFlags(CpuModel model)
+    private int EmitPopFlags(CpuModel model, int slot)
     {
         int start = EmitStart();
-        _emitter.Move(Host.Rax, Host.GuestEsp);
-        EmitTranslate(Host.Rax, 4, SupervisorRead, _declineCalled);
+        _emitter.Move(Host.Rax, Host.GuestEsp, wide: slot == 8);
+        EmitTranslate(Host.Rax, slot, SupervisorRead, _declineCalled);
         _emitter.Load(Host.Rax, Host.Rax, 0);
         _emitter.Test(Host.Rax, (int)EflagsBits.Trap);
         _emitter.Jump(Condition.NotEqual, _declineCalled);
         EmitDeclineIfInterrupted(Host.Rax, _declineCalled);
         EmitSetFlags(model, resume: false);
-        _emitter.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+        _emitter.Lea(Host.GuestEsp, Host.GuestEsp, slot, wide: slot == 8);
         EmitReturn();
         return start;
     }

@@ -152,7 +152,8 @@ internal sealed class LongCase
             }
 
             bytes.SetLength(0);
-            if (Iced.Intel.Encoder.Create(64, new StreamCodeWriter(bytes)).TryEncode(instruction, 0, out _, out _))
+            var encoder = Iced.Intel.Encoder.Create(64, new StreamCodeWriter(bytes));
+            if (encoder.TryEncode(instruction, 0, out _, out _))
             {
                 return bytes.ToArray();
             }

@@ -195,9 +195,10 @@ internal sealed unsafe class LongOracle
 
     private static void EmitEntry(Assembler a, ulong context, Label target)
     {
-        foreach (AssemblerRegister64 saved in (ReadOnlySpan<AssemblerRegister64>)[rbx, rbp, r12, r13, r14, r15])
+        ReadOnlySpan<AssemblerRegister64> saved = [rbx, rbp, r12, r13, r14, r15];
+        foreach (AssemblerRegister64 register in saved)
         {
-            a.push(saved);
+            a.push(register);
         }
 
         a.mov(r15, context);
@@ -250,9 +251,10 @@ internal sealed unsafe class LongOracle
         a.wrgsbase(rax);
         a.mov(rsp, __qword_ptr[r15 + OracleContext.HostRsp]);
         EmitSignalSetup(a, OracleContext.HostMask, -1, OracleContext.HostStack, -1);
-        foreach (AssemblerRegister64 saved in (ReadOnlySpan<AssemblerRegister64>)[r15, r14, r13, r12, rbp, rbx])
+        ReadOnlySpan<AssemblerRegister64> saved = [r15, r14, r13, r12, rbp, rbx];
+        foreach (AssemblerRegister64 register in saved)
         {
-            a.pop(saved);
+            a.pop(register);
         }
 
         a.ret();
