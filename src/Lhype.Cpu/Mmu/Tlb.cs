@@ -118,6 +118,7 @@ public sealed unsafe partial class LinearMemory
     {
         _state->TlbFlushes++;
         Window.Flush();
+        ForgetStacks();
         ForgetReturns();
         Undo(_localLog);
     }
@@ -135,6 +136,7 @@ public sealed unsafe partial class LinearMemory
         }
 
         Window.FlushPage(linear);
+        ForgetStacks();
         ulong page = linear & PageMask;
         for (int table = 0; table < 4; table++)
         {
@@ -174,6 +176,20 @@ public sealed unsafe partial class LinearMemory
         entry->Global = global ? 1u : 0;
         _executedPages[(linearPage >> 18) & 0x3FFF] |= 1UL << (int)((linearPage >> 12) & 63);
     }
+
+    /// <summary>
+    /// The pages of the stacks must be looked up again (see Translator/StackGroups.cs). The check subtracts
+    /// the tag, so every value stands for a page; this one is so far from being canonical that no difference
+    /// between a host and a guest address can make it so, and an RSP that fits it faults on the host.
+    /// </summary>
+    private void ForgetStacks()
+    {
+        _state->UserStackTag = NoStack;
+        _state->SupervisorStackTag = NoStack;
+    }
+
+    /// <summary>What <see cref="ForgetStacks"/> stores; emitted code stores the upper half alone.</summary>
+    internal const ulong NoStack = 1UL << 63;
 
     /// <summary>No return address of a translated call may be used any more: what it leads to, or whose code
     /// is mapped there, may have changed.</summary>

@@ -153,6 +153,7 @@ internal sealed unsafe partial class TranslatorVcpu
     {
         ulong fromLinear = _state->CodePageBase;
         int generation = _generation;
+        mode |= _cache.LinkAt(linkIndex).Ungrouped ? ModeKey.Ungrouped : 0;
         byte* code = Find(LinearRip, mode);
         if (code == null || generation != _generation)
         {
