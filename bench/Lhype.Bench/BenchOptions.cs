@@ -20,7 +20,7 @@ internal sealed record BenchOptions
           --only LIST      what to measure, with commas: a class (integer, floating, memory, kernel), one of
                            its programs (fib, ...), boot, disk, network
           --no-qemu        compare Lhype with the host only: the quick loop for work on the engine
-          --kernel FILE    an i386 Linux kernel instead of the debian-i386 image's
+          --kernel FILE    a Linux kernel, i386 or amd64, instead of the debian-i386 image's
           --memory MIB     guest memory (default 256)
           --timeout SECS   longest a single run may take (default 300)
           --out DIRECTORY  where result.md, result.json and result.svg go (default out/bench)
@@ -52,6 +52,8 @@ internal sealed record BenchOptions
 
     /// <summary>The benchmark program, an i386 static executable.</summary>
     public string GuestProgram { get; private init; } = "out/bench/guest";
+    /// <summary>The emulator that runs the kernel: its 64-bit one for a 64-bit kernel.</summary>
+    public string QemuProgram { get; init; } = "qemu-system-i386";
 
     /// <summary>The lhype binary.</summary>
     public string LhypeBinary { get; private init; } = "";

@@ -31,7 +31,7 @@ internal static class Engines
         List<string> command = engine == "qemu"
             ?
             [
-                "qemu-system-i386", "-accel", "tcg", "-m", $"{options.MemoryMib}", "-display", "none",
+                options.QemuProgram, "-accel", "tcg", "-m", $"{options.MemoryMib}", "-display", "none",
                 "-monitor", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
                 "-initrd", initramfs, "-append", line, "-nic", "none",
             ]

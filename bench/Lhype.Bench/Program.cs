@@ -50,6 +50,11 @@ internal static class Program
         var store = new ImageStore(ImageStore.DefaultRoot);
         ImagesCommand.Ensure(store, image, quiet: false);
         string kernel = options.Kernel ?? store.KernelPath(image);
+        KernelImage loaded = KernelImage.Load(kernel, cache: null);
+        options = options with
+        {
+            QemuProgram = loaded.Bits == 64 ? "qemu-system-x86_64" : "qemu-system-i386",
+        };
         string initramfs = WriteInitramfs(options.GuestProgram);
         string drivers = WriteDriverInitramfs(options, store.InitrdPath(image));
         var report = new Report(options.Engines);
@@ -73,7 +78,7 @@ internal static class Program
             }
         }
 
-        string host = $"{HostCpuName()}; {KernelImage.Load(kernel, cache: null).Description.Split(" (")[0]}";
+        string host = $"{HostCpuName()}; {loaded.Description.Split(" (")[0]}";
         WriteResults(options, report, host);
         IReadOnlyList<string> failures = report.Failures();
         foreach (string failure in failures)

@@ -83,7 +83,7 @@ public struct JumpEntry
     /// <summary>Host address to jump to; never 0.</summary>
     [FieldOffset(0)] public ulong Host;
     /// <summary>Minus the linear address the entry is for.</summary>
-    [FieldOffset(8)] public uint NegatedLinear;
+    [FieldOffset(8)] public ulong NegatedLinear;
 }
 
 /// <summary>State of one vCPU. Allocated by the engine in native memory, 4096-byte aligned, zeroed.</summary>
@@ -162,7 +162,7 @@ public unsafe struct CpuState
         internal const int GlobalBit = 0x3B0;
         internal const int UserPolls = 0x3B4;
         internal const int RamBase = 0x3B8;
-        internal const int RamLowSize = 0x3C0;
+        internal const int RamEnd = 0x3C0;
         internal const int PageFlags = 0x3C8;
         internal const int LocalLog = 0x3D0;
         internal const int GlobalLog = 0x3D8;
@@ -324,8 +324,8 @@ public unsafe struct CpuState
     [FieldOffset(Offset.GlobalBit)] internal uint GlobalBit;
     /// <summary>Host address of guest-physical address 0.</summary>
     [FieldOffset(Offset.RamBase)] internal ulong RamBase;
-    /// <summary>RAM below the PCI hole, in bytes.</summary>
-    [FieldOffset(Offset.RamLowSize)] internal ulong RamLowSize;
+    /// <summary>End of RAM in guest-physical memory; holes below have PageFlag.Device.</summary>
+    [FieldOffset(Offset.RamEnd)] internal ulong RamEnd;
     /// <summary>Host address of one byte for each RAM page (see <see cref="Mmu.PageFlag"/>).</summary>
     [FieldOffset(Offset.PageFlags)] internal ulong PageFlags;
     /// <summary>Host address of the log of non-global TLB entries (see Mmu.TlbLog).</summary>

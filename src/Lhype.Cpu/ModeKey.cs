@@ -29,11 +29,17 @@ public static class ModeKey
     public const uint TrapSse = 1 << 7;
     /// <summary>EFLAGS.TF, or code breakpoints in DR7: one instruction per block, no chaining.</summary>
     public const uint SingleStep = 1 << 8;
-    /// <summary>Reserved for 64-bit code.</summary>
+    /// <summary>64-bit code. <see cref="Code32"/> is set too, and <see cref="Flat"/> with both FS and GS open
+    /// unless accesses are watched: 64-bit mode has no segment limits.</summary>
     public const uint Long = 1 << 9;
     /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
     /// TLBs.</summary>
     public const uint Window = 1 << 10;
+    /// <summary>16 or 32-bit code in compatibility mode: TLB entries have 64-bit tags, and gates and stacks
+    /// of events are those of long mode.</summary>
+    public const uint Compatibility = 1 << 11;
+    /// <summary>EFER.LMA is set.</summary>
+    public const uint LongMode = Long | Compatibility;
     /// <summary>The bits that depend on the privilege level alone. Code that changes rings in emitted code
     /// replaces them by CpuState.UserModeBits or SupervisorModeBits.</summary>
     public const uint Privilege = User | TrapFlags | Window;

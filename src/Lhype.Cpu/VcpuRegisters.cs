@@ -10,7 +10,7 @@ namespace Lhype.Cpu;
 /// <summary>Typed access to <see cref="IVcpu.State"/>.</summary>
 public static unsafe class VcpuRegisters
 {
-    private static readonly string[] GprNames = ["EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI"];
+    private static readonly string[] GprNames = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"];
     private static readonly string[] SegmentNames = ["ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"];
 
     /// <summary>Sets general register <paramref name="number"/> (0 = EAX ... 7 = EDI, as encoded).</summary>
@@ -67,12 +67,18 @@ public static unsafe class VcpuRegisters
         CpuState* state = vcpu.State;
         StringBuilder text = new();
         CultureInfo plain = CultureInfo.InvariantCulture;
-        for (int i = 0; i < GprNames.Length; i++)
+        bool wide = (state->Efer & ControlBits.EferLongActive) != 0;
+        string letter = wide ? "R" : "E";
+        string format = wide ? "x16" : "x8";
+        for (int i = 0; i < (wide ? 16 : 8); i++)
         {
-            text.Append(plain, $"{GprNames[i]}={state->Gpr[i]:x8}").Append(i % 4 == 3 ? '\n' : ' ');
+            string name = i < GprNames.Length ? letter + GprNames[i] : string.Create(plain, $"R{i}");
+            text.Append(plain, $"{name}={state->Gpr[i].ToString(format, plain)}")
+                .Append(i % 4 == 3 ? '\n' : ' ');
         }
 
-        text.Append(plain, $"EIP={state->Rip:x8} EFLAGS={state->Eflags:x8} CPL={state->Cpl}\n");
+        text.Append(plain, $"{letter}IP={state->Rip.ToString(format, plain)} ")
+            .Append(plain, $"{letter}FLAGS={state->Eflags:x8} CPL={state->Cpl}\n");
         for (int i = 0; i < SegmentNames.Length; i++)
         {
             ref SegmentCache segment = ref state->Segment((SegmentRegister)i);

@@ -15,11 +15,18 @@ public sealed unsafe partial class Processor
     private const uint SystemCallGate32 = 12;
 
     /// <summary>Loads CS and RIP. In protected mode the selector's RPL becomes the CPL.</summary>
-    private void CommitCode(ref SegmentCache code, uint cpl, uint target)
+    private void CommitCode(ref SegmentCache code, uint cpl, ulong target)
     {
         if (UsesDescriptors)
         {
             code.Selector = (ushort)((code.Selector & 0xFFFCu) | cpl);
+        }
+
+        if (IsLongSegment(ref code))
+        {
+            // 64-bit mode ignores base and limit of CS.
+            code.Base = 0;
+            code.Limit = uint.MaxValue;
         }
 
         _state->Segment(SegmentRegister.Cs) = code;
@@ -28,9 +35,9 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Sets RIP to a target in the current CS, or #GP(0) beyond its limit.</summary>
-    private bool TryJumpNear(uint target)
+    private bool TryJumpNear(ulong target)
     {
-        if (!IsWithinLimit(ref _state->Segment(SegmentRegister.Cs), target, 1))
+        if (!IsJumpTarget(ref _state->Segment(SegmentRegister.Cs), target))
         {
             return RaiseProtection();
         }
@@ -41,19 +48,27 @@ public sealed unsafe partial class Processor
 
     /// <summary>Target of a relative branch. Iced decoded it at address 0, so its value is relative to
     /// RIP.</summary>
-    private uint RelativeTarget(in Instruction instruction) =>
-        instruction.Op0Kind == OpKind.NearBranch16
-            ? (ushort)(_state->Rip + instruction.NearBranch16)
-            : (uint)_state->Rip + instruction.NearBranch32;
+    private ulong RelativeTarget(in Instruction instruction) => instruction.Op0Kind switch
+    {
+        OpKind.NearBranch16 => (ushort)(_state->Rip + instruction.NearBranch16),
+        OpKind.NearBranch32 => (uint)(_state->Rip + instruction.NearBranch32),
+        _ => _state->Rip + instruction.NearBranch64,
+    };
 
     /// <summary>JMP and CALL, near or far, direct or indirect.</summary>
-    private bool ExecuteJumpOrCall(in Instruction instruction, uint nextIp, bool call)
+    private bool ExecuteJumpOrCall(in Instruction instruction, ulong nextIp, bool call)
     {
         switch (instruction.Op0Kind)
         {
             case OpKind.NearBranch16:
             case OpKind.NearBranch32:
-                int branchSize = instruction.Op0Kind == OpKind.NearBranch16 ? 2 : 4;
+            case OpKind.NearBranch64:
+                int branchSize = instruction.Op0Kind switch
+                {
+                    OpKind.NearBranch16 => 2,
+                    OpKind.NearBranch32 => 4,
+                    _ => 8,
+                };
                 return TryTransferNear(RelativeTarget(instruction), branchSize, nextIp, call);
             case OpKind.FarBranch16:
                 uint narrow = instruction.FarBranch16;
@@ -63,21 +78,26 @@ public sealed unsafe partial class Processor
                 return TryTransferFar(instruction.FarBranchSelector, wide, 4, nextIp, call);
         }
 
-        if (instruction.Code is Code.Jmp_m1616 or Code.Call_m1616 or Code.Jmp_m1632 or Code.Call_m1632)
+        if (instruction.IsJmpFarIndirect || instruction.IsCallFarIndirect)
         {
-            int offsetSize = instruction.Code is Code.Jmp_m1616 or Code.Call_m1616 ? 2 : 4;
-            return TryReadFarPointer(instruction, offsetSize, out uint offset, out uint selector)
+            int offsetSize = instruction.Code switch
+            {
+                Code.Jmp_m1616 or Code.Call_m1616 => 2,
+                Code.Jmp_m1632 or Code.Call_m1632 => 4,
+                _ => 8,
+            };
+            return TryReadFarPointer(instruction, offsetSize, out ulong offset, out uint selector)
                 && TryTransferFar(selector, offset, offsetSize, nextIp, call);
         }
 
         int size = OperandSize(instruction, 0);
-        return TryReadOperand(instruction, 0, size, out uint target)
+        return TryReadOperand(instruction, 0, size, out ulong target)
             && TryTransferNear(target, size, nextIp, call);
     }
 
-    private bool TryTransferNear(uint target, int size, uint nextIp, bool call)
+    private bool TryTransferNear(ulong target, int size, ulong nextIp, bool call)
     {
-        if (!IsWithinLimit(ref _state->Segment(SegmentRegister.Cs), target, 1))
+        if (!IsJumpTarget(ref _state->Segment(SegmentRegister.Cs), target))
         {
             return RaiseProtection();
         }
@@ -94,8 +114,8 @@ public sealed unsafe partial class Processor
     /// <summary>RET, with the bytes of parameters to release.</summary>
     private bool ExecuteReturnNear(int size, uint release)
     {
-        uint pointer = Gpr32(Esp);
-        if (!TryPop(ref pointer, size, out uint target) || !TryJumpNear(target))
+        ulong pointer = _state->Gpr[Esp];
+        if (!TryPop(ref pointer, size, out ulong target) || !TryJumpNear(target))
         {
             return false;
         }
@@ -105,7 +125,7 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Jcc, JCXZ and LOOPcc. Only LOOP changes a register, and not if the branch faults.</summary>
-    private bool ExecuteConditional(in Instruction instruction, uint nextIp, bool taken)
+    private bool ExecuteConditional(in Instruction instruction, ulong nextIp, bool taken)
     {
         if (!taken)
         {
@@ -117,10 +137,10 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>LOOP, LOOPE, LOOPNE and JCXZ; <paramref name="countSize"/> is the address size.</summary>
-    private bool ExecuteLoop(in Instruction instruction, uint nextIp, int countSize, bool decrement)
+    private bool ExecuteLoop(in Instruction instruction, ulong nextIp, int countSize, bool decrement)
     {
-        uint mask = countSize == 2 ? 0xFFFF : uint.MaxValue;
-        uint count = Gpr32(Ecx) & mask;
+        ulong mask = countSize switch { 2 => 0xFFFF, 4 => uint.MaxValue, _ => ulong.MaxValue };
+        ulong count = _state->Gpr[Ecx] & mask;
         bool taken;
         if (decrement)
         {
@@ -177,7 +197,7 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Far JMP and CALL to a selector and offset.</summary>
-    private bool TryTransferFar(uint selector, uint offset, int size, uint nextIp, bool call)
+    private bool TryTransferFar(uint selector, ulong offset, int size, ulong nextIp, bool call)
     {
         if (!UsesDescriptors)
         {
@@ -198,13 +218,15 @@ public sealed unsafe partial class Processor
         SegmentCache code = Unpack(descriptor, selector);
         if ((code.Attributes & AttributeSegment) == 0)
         {
-            return TryTransferSystem(descriptor, selector, nextIp, call);
+            return IsLongMode ? TryTransferLongGate(descriptor, selector, nextIp, call)
+                : TryTransferSystem(descriptor, selector, nextIp, call);
         }
 
         bool conforming = (code.Attributes & AttributeConforming) != 0;
         uint cpl = _state->Cpl;
         if ((code.Attributes & AttributeCode) == 0
-            || (conforming ? code.Dpl > cpl : (selector & 3) > cpl || code.Dpl != cpl))
+            || (conforming ? code.Dpl > cpl : (selector & 3) > cpl || code.Dpl != cpl)
+            || !IsCodeSizeValid(ref code))
         {
             return RaiseProtection(SelectorError(selector));
         }
@@ -219,9 +241,10 @@ public sealed unsafe partial class Processor
 
     /// <summary>Checks the offset, pushes the return address of a call, and loads CS:RIP at the same
     /// CPL.</summary>
-    private bool TryEnterCode(ref SegmentCache code, uint cpl, uint target, int size, uint nextIp, bool call)
+    private bool TryEnterCode(ref SegmentCache code, uint cpl, ulong target, int size, ulong nextIp,
+        bool call)
     {
-        if (!IsWithinLimit(ref code, target, 1))
+        if (!IsJumpTarget(ref code, target))
         {
             return RaiseProtection();
         }
@@ -242,7 +265,7 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Far JMP and CALL through a call gate, a task gate or a TSS.</summary>
-    private bool TryTransferSystem(ulong descriptor, uint selector, uint nextIp, bool call)
+    private bool TryTransferSystem(ulong descriptor, uint selector, ulong nextIp, bool call)
     {
         uint attributes = (uint)(descriptor >> 40) & 0xFF;
         uint dpl = (attributes >> 5) & 3;
@@ -279,11 +302,11 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>JMP and CALL through a call gate (SDM vol. 3, 5.8.3 and 5.8.4).</summary>
-    private bool TryTransferGate(ulong gate, uint nextIp, bool call)
+    private bool TryTransferGate(ulong gate, ulong nextIp, bool call)
     {
         uint selector = (uint)(gate >> 16) & 0xFFFF;
         bool wide = ((gate >> 40) & 8) != 0;
-        uint target = (uint)(gate & 0xFFFF) | (wide ? (uint)(gate >> 32) & 0xFFFF_0000 : 0);
+        ulong target = (uint)(gate & 0xFFFF) | (wide ? (uint)(gate >> 32) & 0xFFFF_0000 : 0);
         int size = wide ? 4 : 2;
         if (IsNull(selector))
         {
@@ -321,25 +344,25 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>A call gate to an inner ring: new stack from the TSS, parameters copied.</summary>
-    private bool TryCallInner(ref SegmentCache code, uint target, int size, int parameters, uint nextIp)
+    private bool TryCallInner(ref SegmentCache code, ulong target, int size, int parameters, ulong nextIp)
     {
-        if (!TryReadInnerStack(code.Dpl, out SegmentCache stack, out uint pointer))
+        if (!TryReadInnerStack(code.Dpl, out SegmentCache stack, out ulong pointer))
         {
             return false;
         }
 
-        if (!IsWithinLimit(ref code, target, 1))
+        if (!IsJumpTarget(ref code, target))
         {
             return RaiseProtection();
         }
 
         PushFrame frame = default;
         frame.Add(_state->Segment(SegmentRegister.Ss).Selector);
-        frame.Add(Gpr32(Esp));
+        frame.Add(_state->Gpr[Esp]);
         for (int i = parameters - 1; i >= 0; i--)
         {
-            uint at = Gpr32(Esp) + (uint)(i * size);
-            if (!TryPop(ref at, size, out uint parameter))
+            ulong at = _state->Gpr[Esp] + (uint)(i * size);
+            if (!TryPop(ref at, size, out ulong parameter))
             {
                 return false;
             }
@@ -364,18 +387,23 @@ public sealed unsafe partial class Processor
     /// <summary>RETF, with the bytes of parameters to release on both stacks.</summary>
     private bool ExecuteReturnFar(int size, uint release)
     {
-        uint pointer = Gpr32(Esp);
-        if (!TryPop(ref pointer, size, out uint target) || !TryPop(ref pointer, size, out uint selector))
+        ulong pointer = _state->Gpr[Esp];
+        if (!TryPop(ref pointer, size, out ulong target) || !TryPop(ref pointer, size, out ulong selector))
         {
             return false;
         }
 
-        return TryReturn((ushort)selector, target, pointer, size, release, 0, 0);
+        return TryReturn((ushort)selector, target, pointer, size, release, 0, 0, popsStack: false);
     }
 
     /// <summary>IRET and IRETD (SDM vol. 2).</summary>
-    private bool ExecuteInterruptReturn(int size, uint nextIp)
+    private bool ExecuteInterruptReturn(int size, ulong nextIp)
     {
+        if (IsLongMode)
+        {
+            return ExecuteLongInterruptReturn(size);
+        }
+
         if (IsVirtual8086 && Iopl < 3)
         {
             return RaiseProtection();
@@ -383,50 +411,58 @@ public sealed unsafe partial class Processor
 
         if (UsesDescriptors && (_state->SystemFlags & EflagsBits.NestedTask) != 0)
         {
-            return TryReturnFromTask(nextIp);
+            return TryReturnFromTask((uint)nextIp);
         }
 
-        uint pointer = Gpr32(Esp);
-        if (!TryPop(ref pointer, size, out uint target) || !TryPop(ref pointer, size, out uint selector)
-            || !TryPop(ref pointer, size, out uint image))
+        ulong pointer = _state->Gpr[Esp];
+        if (!TryPop(ref pointer, size, out ulong target) || !TryPop(ref pointer, size, out ulong selector)
+            || !TryPop(ref pointer, size, out ulong image))
         {
             return false;
         }
 
         if (UsesDescriptors && size == 4 && _state->Cpl == 0 && (image & EflagsBits.Virtual8086) != 0)
         {
-            return TryReturnToVirtual8086(selector, target, image, pointer);
+            return TryReturnToVirtual8086((ushort)selector, (uint)target, (uint)image, pointer);
         }
 
+        return TryReturn((ushort)selector, target, pointer, size, 0,
+            ResumeOnlyIfNeeded((uint)image, size), ReturnedFlags(size), popsStack: false);
+    }
+
+    /// <summary>The EFLAGS bits that IRET loads at the current CPL.</summary>
+    private uint ReturnedFlags(int size)
+    {
         uint mask = EflagsBits.Arithmetic | EflagsBits.Trap | EflagsBits.Direction | EflagsBits.NestedTask
             | EflagsBits.Resume;
-        if (size == 4)
+        if (size != 2)
         {
             mask |= EflagsBits.AlignmentCheck | EflagsBits.Identification;
         }
 
         mask |= _state->Cpl == 0 ? EflagsBits.Iopl : 0;
         mask |= _state->Cpl <= Iopl ? EflagsBits.Interrupt : 0;
-        return TryReturn((ushort)selector, target, pointer, size, 0, ResumeOnlyIfNeeded(image, size), mask);
+        return mask;
     }
 
     /// <summary>RF matters only to instruction breakpoints. It is dropped when there are none, so that it
     /// need not be cleared after every instruction.</summary>
     private uint ResumeOnlyIfNeeded(uint image, int size) =>
-        size == 4 && HasCodeBreakpoints ? image : image & ~EflagsBits.Resume;
+        size != 2 && HasCodeBreakpoints ? image : image & ~EflagsBits.Resume;
 
     /// <summary>
     /// The common end of RETF and IRET: CS:RIP are popped, <paramref name="pointer"/> is behind them (and
     /// behind EFLAGS). Returns to the same or an outer ring; sets the EFLAGS bits of <paramref
-    /// name="flagsMask"/>.
+    /// name="flagsMask"/>. SS:RSP are popped too by a return to an outer ring, or always if
+    /// <paramref name="popsStack"/>.
     /// </summary>
-    private bool TryReturn(uint selector, uint target, uint pointer, int size, uint release, uint flags,
-        uint flagsMask)
+    private bool TryReturn(uint selector, ulong target, ulong pointer, int size, uint release, uint flags,
+        uint flagsMask, bool popsStack)
     {
         if (!UsesDescriptors)
         {
             SegmentCache real = RealSegment(SegmentRegister.Cs, selector);
-            if (!IsWithinLimit(ref real, target, 1))
+            if (!IsJumpTarget(ref real, target))
             {
                 return RaiseProtection();
             }
@@ -443,7 +479,8 @@ public sealed unsafe partial class Processor
         }
 
         uint rpl = selector & 3;
-        if (rpl == _state->Cpl)
+        bool outer = rpl != _state->Cpl;
+        if (!outer && !popsStack)
         {
             SetFlags(flags, flagsMask);
             CommitCode(ref code, rpl, target);
@@ -452,9 +489,9 @@ public sealed unsafe partial class Processor
         }
 
         pointer += release;
-        if (!TryPop(ref pointer, size, out uint outerPointer)
-            || !TryPop(ref pointer, size, out uint outerStack)
-            || !TryPrepareStack((ushort)outerStack, rpl, Vector.GeneralProtection, out SegmentCache stack))
+        if (!TryPop(ref pointer, size, out ulong outerPointer)
+            || !TryPop(ref pointer, size, out ulong outerStack)
+            || !TryPrepareReturnStack((ushort)outerStack, rpl, ref code, out SegmentCache stack))
         {
             return false;
         }
@@ -463,12 +500,16 @@ public sealed unsafe partial class Processor
         CommitCode(ref code, rpl, target);
         _state->Segment(SegmentRegister.Ss) = stack;
         SetStackPointer(outerPointer + release);
-        DropPrivilegedSegments();
+        if (outer)
+        {
+            DropPrivilegedSegments();
+        }
+
         return true;
     }
 
     /// <summary>Checks the code segment of a far return: RPL &gt;= CPL decides the new ring.</summary>
-    private bool TryPrepareReturn(uint selector, uint target, out SegmentCache code)
+    private bool TryPrepareReturn(uint selector, ulong target, out SegmentCache code)
     {
         code = default;
         if (IsNull(selector))
@@ -486,7 +527,8 @@ public sealed unsafe partial class Processor
         uint rpl = selector & 3;
         bool conforming = (code.Attributes & AttributeConforming) != 0;
         if ((code.Attributes & codeSegment) != codeSegment || rpl < _state->Cpl
-            || (conforming ? code.Dpl > rpl : code.Dpl != rpl))
+            || (conforming ? code.Dpl > rpl : code.Dpl != rpl)
+            || !IsCodeSizeValid(ref code))
         {
             return RaiseProtection(SelectorError(selector));
         }
@@ -502,14 +544,14 @@ public sealed unsafe partial class Processor
         }
 
         KeepDescriptor(DescriptorKind.ReturnCode, selector, _state->Cpl, descriptor, ref code);
-        return IsWithinLimit(ref code, target, 1) || RaiseProtection();
+        return IsJumpTarget(ref code, target) || RaiseProtection();
     }
 
     /// <summary>IRETD at CPL 0 with VM set in the image: six more words follow EFLAGS (SDM vol. 3,
     /// 20.2.5).</summary>
-    private bool TryReturnToVirtual8086(uint selector, uint target, uint image, uint pointer)
+    private bool TryReturnToVirtual8086(uint selector, uint target, uint image, ulong pointer)
     {
-        uint* words = stackalloc uint[6];
+        ulong* words = stackalloc ulong[6];
         for (int i = 0; i < 6; i++)
         {
             if (!TryPop(ref pointer, 4, out words[i]))
@@ -525,11 +567,11 @@ public sealed unsafe partial class Processor
 
         SetFlags(ResumeOnlyIfNeeded(image, 4), uint.MaxValue);
         _state->Segment(SegmentRegister.Cs) = Virtual8086Segment(selector);
-        _state->Segment(SegmentRegister.Ss) = Virtual8086Segment(words[1]);
-        _state->Segment(SegmentRegister.Es) = Virtual8086Segment(words[2]);
-        _state->Segment(SegmentRegister.Ds) = Virtual8086Segment(words[3]);
-        _state->Segment(SegmentRegister.Fs) = Virtual8086Segment(words[4]);
-        _state->Segment(SegmentRegister.Gs) = Virtual8086Segment(words[5]);
+        _state->Segment(SegmentRegister.Ss) = Virtual8086Segment((uint)words[1]);
+        _state->Segment(SegmentRegister.Es) = Virtual8086Segment((uint)words[2]);
+        _state->Segment(SegmentRegister.Ds) = Virtual8086Segment((uint)words[3]);
+        _state->Segment(SegmentRegister.Fs) = Virtual8086Segment((uint)words[4]);
+        _state->Segment(SegmentRegister.Gs) = Virtual8086Segment((uint)words[5]);
         _state->Gpr[Esp] = words[0];
         _state->Cpl = 3;
         _state->Rip = target;
@@ -537,7 +579,7 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>SYSENTER (SDM vol. 2): flat CS and SS at CPL 0 from IA32_SYSENTER_CS, without descriptor
-    /// reads.</summary>
+    /// reads; 64-bit code in IA-32e mode.</summary>
     private bool ExecuteSysenter()
     {
         uint selector = (uint)_state->SysenterCs & 0xFFFC;
@@ -547,15 +589,17 @@ public sealed unsafe partial class Processor
         }
 
         SetFlags(0, EflagsBits.Virtual8086 | EflagsBits.Interrupt | EflagsBits.Resume);
-        SegmentCache code = FlatSegment(selector, 0xC09B);
-        _state->Segment(SegmentRegister.Ss) = FlatSegment(selector + 8, 0xC093);
-        CommitCode(ref code, 0, (uint)_state->SysenterEip);
-        _state->Gpr[Esp] = (uint)_state->SysenterEsp;
+        bool wide = IsLongMode;
+        SegmentCache code = FlatSegment(selector, wide ? FlatCode64 : FlatCode32);
+        _state->Segment(SegmentRegister.Ss) = FlatSegment(selector + 8, FlatData);
+        CommitCode(ref code, 0, wide ? _state->SysenterEip : (uint)_state->SysenterEip);
+        _state->Gpr[Esp] = wide ? _state->SysenterEsp : (uint)_state->SysenterEsp;
         return true;
     }
 
-    /// <summary>SYSEXIT: back to ring 3 with EIP from EDX and ESP from ECX.</summary>
-    private bool ExecuteSysexit()
+    /// <summary>SYSEXIT: back to ring 3 with EIP from EDX and ESP from ECX; with REX.W to 64-bit
+    /// code.</summary>
+    private bool ExecuteSysexit(bool wide)
     {
         uint selector = (uint)_state->SysenterCs & 0xFFFC;
         if (IsRealMode || selector == 0 || _state->Cpl != 0)
@@ -563,10 +607,18 @@ public sealed unsafe partial class Processor
             return RaiseProtection();
         }
 
-        SegmentCache code = FlatSegment((selector + 16) | 3, 0xC0FB);
-        _state->Segment(SegmentRegister.Ss) = FlatSegment((selector + 24) | 3, 0xC0F3);
-        CommitCode(ref code, 3, Gpr32(Edx));
-        _state->Gpr[Esp] = Gpr32(Ecx);
+        ulong target = wide ? _state->Gpr[Edx] : Gpr32(Edx);
+        ulong pointer = wide ? _state->Gpr[Ecx] : Gpr32(Ecx);
+        if (!IsCanonical(target) || !IsCanonical(pointer))
+        {
+            return RaiseProtection();
+        }
+
+        uint first = selector + (wide ? 32u : 16);
+        SegmentCache code = FlatSegment(first | 3, (wide ? FlatCode64 : FlatCode32) | Dpl3);
+        _state->Segment(SegmentRegister.Ss) = FlatSegment((first + 8) | 3, FlatData | Dpl3);
+        CommitCode(ref code, 3, target);
+        _state->Gpr[Esp] = pointer;
         return true;
     }
 

@@ -30,8 +30,9 @@ public sealed class CpuModel
     // CPUID.7:EBX and EDX.
     private const uint FdpOnErrorOnly = 1 << 6, NoFcsFds = 1 << 13, ArchCapabilitiesBit = 1 << 29;
     // CPUID.80000001H.
-    private const uint ExtendedNx = 1 << 20, ExtendedPrefetchw = 1 << 8;
+    private const uint ExtendedSyscall = 1 << 11, ExtendedNx = 1 << 20, ExtendedRdtscp = 1 << 27;
     private const uint ExtendedLong = 1 << 29;
+    private const uint ExtendedLahf = 1 << 0, ExtendedPrefetchw = 1 << 8;
 
     private readonly uint _maxLeaf;
     private readonly uint _edx1;
@@ -64,11 +65,12 @@ public sealed class CpuModel
     /// the host kernel and the host CPU mitigate); stepping 10 avoids the errata work-around of the first
     /// steppings.
     /// </summary>
-    public static CpuModel Base { get; } = new("base", "family 6 with SSE2, SSSE3, PAE, NX", 0x106CA, 0x16,
+    public static CpuModel Base { get; } = new("base", "family 6 with long mode, SSE2, SSSE3, NX", 0x106CA,
+        0x16,
         Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Clfsh | Mmx | Fxsr
             | Sse | Sse2,
         Sse3 | Ssse3 | Cx16 | Popcnt | Deadline | Rdrand | HypervisorBit,
-        ExtendedNx, ExtendedPrefetchw);
+        ExtendedSyscall | ExtendedNx | ExtendedLong, ExtendedLahf | ExtendedPrefetchw);
 
     /// <summary>All models, the default first.</summary>
     public static IReadOnlyList<CpuModel> All { get; } =
@@ -116,7 +118,8 @@ public sealed class CpuModel
     public bool HasCr4 => HasCpuid;
 
     /// <summary>IA32_EFER bits a guest may set; 0 means the register does not exist.</summary>
-    public ulong EferMask => (_edxExtended & ExtendedNx) != 0 ? ControlBits.EferNoExecute : 0;
+    public ulong EferMask => ((_edxExtended & ExtendedNx) != 0 ? ControlBits.EferNoExecute : 0)
+        | (HasLongMode ? ControlBits.EferSyscall | ControlBits.EferLongEnable : 0);
 
     /// <summary>EFLAGS bits that exist. VIF and VIP belong to VME, which no model has.</summary>
     public uint EflagsMask => EflagsBits.Arithmetic | EflagsBits.Interrupt | EflagsBits.Direction
@@ -131,6 +134,9 @@ public sealed class CpuModel
 
     /// <summary>IA-32e mode, SYSCALL and their MSRs exist.</summary>
     public bool HasLongMode => (_edxExtended & ExtendedLong) != 0;
+
+    /// <summary>RDTSCP and IA32_TSC_AUX exist.</summary>
+    public bool HasRdtscp => (_edxExtended & ExtendedRdtscp) != 0;
 
     /// <summary>IA32_PAT exists.</summary>
     public bool HasPat => Has(PatBit);
@@ -191,6 +197,9 @@ public sealed class CpuModel
         CpuidFeature.SSE2 => Has(Sse2),
         CpuidFeature.SSE3 => (_ecx1 & Sse3) != 0,
         CpuidFeature.SSSE3 => (_ecx1 & Ssse3) != 0,
+        CpuidFeature.X64 or CpuidFeature.SYSCALL => HasLongMode,
+        CpuidFeature.CMPXCHG16B => (_ecx1 & Cx16) != 0,
+        CpuidFeature.RDTSCP => HasRdtscp,
         CpuidFeature.POPCNT => (_ecx1 & Popcnt) != 0,
         CpuidFeature.RDRAND => (_ecx1 & Rdrand) != 0,
         CpuidFeature.PREFETCHW => (_ecxExtended & ExtendedPrefetchw) != 0,
@@ -276,7 +285,7 @@ public sealed class CpuModel
         0x8000_0006 => new(0, 0, (1024u << 16) | (6 << 12) | 64, 0),
         // The TSC runs at one rate in every state.
         0x8000_0007 => new(0, 0, 0, 1 << 8),
-        0x8000_0008 => new((32 << 8) | PageWalk.PhysicalAddressBits, 0, 0, 0),
+        0x8000_0008 => new(((HasLongMode ? 48u : 32) << 8) | PageWalk.PhysicalAddressBits, 0, 0, 0),
         _ => default,
     };
 

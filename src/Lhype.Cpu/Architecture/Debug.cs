@@ -75,7 +75,7 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        ulong linear = (uint)(_state->Segment(SegmentRegister.Cs).Base + _state->Rip);
+        ulong linear = _memory.Wrap(_state->Segment(SegmentRegister.Cs).Base + _state->Rip);
         ulong hits = 0;
         for (int i = 0; i < 4; i++)
         {
@@ -178,11 +178,16 @@ public sealed unsafe partial class Processor
 
         if (!write)
         {
-            WriteRegister(general, (uint)_state->Dr[index]);
+            WriteRegister(general, _state->Dr[index]);
             return true;
         }
 
         ulong value = ReadRegister(general);
+        if (index >= 6 && value > uint.MaxValue)
+        {
+            return RaiseProtection();
+        }
+
         _state->Dr[index] = index switch
         {
             6 => (value & 0xE00F) | DebugStatusFixed,

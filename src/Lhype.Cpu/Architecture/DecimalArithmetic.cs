@@ -106,7 +106,7 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        uint register = ReadRegister(instruction.Op0Register);
+        uint register = (uint)ReadRegister(instruction.Op0Register);
         int index = size == 2 ? (short)register : (int)register;
         int lower = size == 2 ? (short)bounds : (int)bounds;
         int upper = size == 2 ? (short)(bounds >> 16) : (int)(bounds >> 32);

@@ -37,6 +37,10 @@ internal unsafe struct DescriptorEntry
     /// through it ends in a ring that emitted code knows.</summary>
     internal const uint Flat = 1;
 
+    /// <summary>In <see cref="Flags"/>: 64-bit code that IRETQ from CPL 0 may return to, at CPL 0 or
+    /// 3.</summary>
+    internal const uint Long = 2;
+
     /// <summary>Selector, CPL and a bit that says there is an entry.</summary>
     [FieldOffset(KeyOffset)] internal uint Key;
     /// <summary><see cref="Flat"/>, and ModeKey.FsOpen and GsOpen for a segment that opens them.</summary>
@@ -86,6 +90,11 @@ public sealed unsafe partial class Processor
                 return flat && big && IsOpen(ref segment) ? DescriptorEntry.Flat : 0;
             case DescriptorKind.ReturnCode:
                 bool known = cpl == 0 && (selector & 3) is 0 or 3;
+                if ((segment.Attributes & SegmentCache.LongBit) != 0)
+                {
+                    return known && !big ? DescriptorEntry.Long : 0;
+                }
+
                 return flat && big && known && IsReadableCode(ref segment) ? DescriptorEntry.Flat : 0;
             default:
                 bool toRing0 = segment.Dpl == 0 && (cpl == 0 || (cpl == 3 && !conforming));

@@ -97,7 +97,7 @@ public sealed unsafe partial class Processor
         || vector is >= Vector.InvalidTss and <= Vector.PageFault;
 
     /// <summary>INT n, INT3 and INTO: deliver as of the next instruction.</summary>
-    private bool ExecuteSoftwareInterrupt(uint vector, uint nextIp, EventKind kind = EventKind.Software,
+    private bool ExecuteSoftwareInterrupt(uint vector, ulong nextIp, EventKind kind = EventKind.Software,
         bool checkIopl = false)
     {
         if (checkIopl && IsVirtual8086 && Iopl < 3)
@@ -137,7 +137,8 @@ public sealed unsafe partial class Processor
         else
         {
             _externalEvent = kind == EventKind.Software ? 0u : 1u;
-            done = TryDeliverProtected(vector, kind, hasError, error);
+            done = IsLongMode ? TryDeliverLong(vector, kind, hasError, error)
+                : TryDeliverProtected(vector, kind, hasError, error);
             _externalEvent = 0;
         }
 
@@ -240,7 +241,7 @@ public sealed unsafe partial class Processor
         }
 
         bool wide = type >= GateInterrupt32;
-        uint target = (uint)(gate & 0xFFFF) | (wide ? (uint)(gate >> 32) & 0xFFFF_0000 : 0);
+        ulong target = (uint)(gate & 0xFFFF) | (wide ? (uint)(gate >> 32) & 0xFFFF_0000 : 0);
         bool inner = (code.Attributes & AttributeConforming) == 0 && code.Dpl < cpl;
         uint newCpl = inner ? code.Dpl : cpl;
         if (IsVirtual8086 && newCpl != 0)
@@ -249,7 +250,7 @@ public sealed unsafe partial class Processor
         }
 
         SegmentCache stack = _state->Segment(SegmentRegister.Ss);
-        uint pointer = Gpr32(Esp);
+        ulong pointer = _state->Gpr[Esp];
         PushFrame frame = default;
         uint stackError = _externalEvent;
         if (inner)
@@ -277,7 +278,7 @@ public sealed unsafe partial class Processor
         }
 
         KeepDescriptor(DescriptorKind.HandlerCode, selector, cpl, descriptor, ref code);
-        if (!IsWithinLimit(ref code, target, 1))
+        if (!IsJumpTarget(ref code, target))
         {
             return RaiseProtection(_externalEvent);
         }
@@ -304,11 +305,11 @@ public sealed unsafe partial class Processor
         }
 
         frame.Add(_state->Segment(SegmentRegister.Ss).Selector);
-        frame.Add(Gpr32(Esp));
+        frame.Add(_state->Gpr[Esp]);
     }
 
-    private void CommitHandler(ref SegmentCache code, ref SegmentCache stack, uint pointer, bool inner,
-        uint target, bool clearInterrupt)
+    private void CommitHandler(ref SegmentCache code, ref SegmentCache stack, ulong pointer, bool inner,
+        ulong target, bool clearInterrupt)
     {
         if (IsVirtual8086)
         {
@@ -331,7 +332,7 @@ public sealed unsafe partial class Processor
 
     /// <summary>SS and ESP for <paramref name="cpl"/> from the current TSS, 16 or 32-bit (SDM vol. 3,
     /// 7.2.1).</summary>
-    private bool TryReadInnerStack(uint cpl, out SegmentCache stack, out uint pointer)
+    private bool TryReadInnerStack(uint cpl, out SegmentCache stack, out ulong pointer)
     {
         stack = default;
         pointer = 0;

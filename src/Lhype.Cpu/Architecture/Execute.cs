@@ -16,7 +16,8 @@ public sealed unsafe partial class Processor
     /// </summary>
     public Outcome Execute(in Instruction instruction)
     {
-        uint next = (uint)_state->Rip + (uint)instruction.Length;
+        ulong next = _state->Rip + (uint)instruction.Length;
+        next = IsLongCode ? next : (uint)next;
         Mnemonic mnemonic = instruction.Mnemonic;
         if (_paravirtual != null && TryExecuteParavirtual(instruction, next, out Outcome outcome))
         {
@@ -31,19 +32,23 @@ public sealed unsafe partial class Processor
             case Mnemonic.Call:
                 return Transferred(ExecuteJumpOrCall(instruction, next, call: true));
             case Mnemonic.Ret:
-                bool narrowReturn = instruction.Code is Code.Retnw or Code.Retnw_imm16;
-                return Transferred(ExecuteReturnNear(narrowReturn ? 2 : 4, ReleaseOf(instruction)));
+                return Transferred(ExecuteReturnNear(NearReturnSize(instruction.Code),
+                    ReleaseOf(instruction)));
             case Mnemonic.Retf:
-                bool narrowFar = instruction.Code is Code.Retfw or Code.Retfw_imm16;
-                return Transferred(ExecuteReturnFar(narrowFar ? 2 : 4, ReleaseOf(instruction)));
+                return Transferred(ExecuteReturnFar(FarReturnSize(instruction.Code),
+                    ReleaseOf(instruction)));
             case Mnemonic.Iret:
                 return Transferred(ExecuteInterruptReturn(2, next));
             case Mnemonic.Iretd:
                 return Transferred(ExecuteInterruptReturn(4, next));
+            case Mnemonic.Iretq:
+                return Transferred(ExecuteInterruptReturn(8, next));
             case Mnemonic.Jcxz:
                 return Transferred(ExecuteLoop(instruction, next, 2, decrement: false));
             case Mnemonic.Jecxz:
                 return Transferred(ExecuteLoop(instruction, next, 4, decrement: false));
+            case Mnemonic.Jrcxz:
+                return Transferred(ExecuteLoop(instruction, next, 8, decrement: false));
             case Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
                 int countSize = LoopCountSize(instruction.Code);
                 return Transferred(ExecuteLoop(instruction, next, countSize, decrement: true));
@@ -60,7 +65,13 @@ public sealed unsafe partial class Processor
             case Mnemonic.Sysenter:
                 return Transferred(_model.HasSysenter ? ExecuteSysenter() : RaiseUndefined());
             case Mnemonic.Sysexit:
-                return Transferred(_model.HasSysenter ? ExecuteSysexit() : RaiseUndefined());
+                return Transferred(_model.HasSysenter
+                    ? ExecuteSysexit(instruction.Code == Code.Sysexitq) : RaiseUndefined());
+            case Mnemonic.Syscall:
+                return Transferred(_model.HasLongMode ? ExecuteSyscall(next) : RaiseUndefined());
+            case Mnemonic.Sysret or Mnemonic.Sysretq:
+                return Transferred(_model.HasLongMode
+                    ? ExecuteSysret(instruction.Code == Code.Sysretq) : RaiseUndefined());
             case Mnemonic.Hlt:
                 if (!RequireRing0())
                 {
@@ -88,14 +99,18 @@ public sealed unsafe partial class Processor
                 return Completed(ExecutePushFlags(2), next);
             case Mnemonic.Pushfd:
                 return Completed(ExecutePushFlags(4), next);
+            case Mnemonic.Pushfq:
+                return Completed(ExecutePushFlags(8), next);
             case Mnemonic.Popf:
                 return Completed(ExecutePopFlags(2), next);
             case Mnemonic.Popfd:
                 return Completed(ExecutePopFlags(4), next);
+            case Mnemonic.Popfq:
+                return Completed(ExecutePopFlags(8), next);
             case Mnemonic.Enter:
                 return Completed(ExecuteEnter(instruction), next);
             case Mnemonic.Leave:
-                return Completed(ExecuteLeave(instruction.Code == Code.Leavew ? 2 : 4), next);
+                return Completed(ExecuteLeave(LeaveSize(instruction.Code)), next);
 
             // Segment, control and debug registers.
             case Mnemonic.Mov:
@@ -205,9 +220,17 @@ public sealed unsafe partial class Processor
             case Mnemonic.Rdpmc:
                 // No model shows a counter, so every index is invalid.
                 return RaiseProtection();
-            case Mnemonic.Fxsave:
+            case Mnemonic.Swapgs:
+                return ExecuteSwapGs();
+            case Mnemonic.Rdfsbase or Mnemonic.Wrfsbase:
+                return ExecuteThreadBase(instruction, SegmentRegister.Fs,
+                    instruction.Mnemonic == Mnemonic.Wrfsbase);
+            case Mnemonic.Rdgsbase or Mnemonic.Wrgsbase:
+                return ExecuteThreadBase(instruction, SegmentRegister.Gs,
+                    instruction.Mnemonic == Mnemonic.Wrgsbase);
+            case Mnemonic.Fxsave or Mnemonic.Fxsave64:
                 return ExecuteFxsave(instruction);
-            case Mnemonic.Fxrstor:
+            case Mnemonic.Fxrstor or Mnemonic.Fxrstor64:
                 return ExecuteFxrstor(instruction);
             case Mnemonic.Fnsave or Mnemonic.Fsave:
                 bool narrowSave = instruction.Code is Code.Fnsave_m94byte or Code.Fsave_m94byte;
@@ -253,6 +276,11 @@ public sealed unsafe partial class Processor
             Code.Cmpsb_m8_m8 => (StringOperation.Compare, 1),
             Code.Cmpsw_m16_m16 => (StringOperation.Compare, 2),
             Code.Cmpsd_m32_m32 => (StringOperation.Compare, 4),
+            Code.Movsq_m64_m64 => (StringOperation.Move, 8),
+            Code.Stosq_m64_RAX => (StringOperation.Store, 8),
+            Code.Lodsq_RAX_m64 => (StringOperation.Load, 8),
+            Code.Scasq_RAX_m64 => (StringOperation.Scan, 8),
+            Code.Cmpsq_m64_m64 => (StringOperation.Compare, 8),
             Code.Insb_m8_DX => (StringOperation.Input, 1),
             Code.Insw_m16_DX => (StringOperation.Input, 2),
             Code.Insd_m32_DX => (StringOperation.Input, 4),
@@ -268,7 +296,7 @@ public sealed unsafe partial class Processor
     private static Outcome Transferred(bool done) => done ? Outcome.Done : Outcome.Fault;
 
     /// <summary>Result of a routine that falls through to <paramref name="next"/>.</summary>
-    private Outcome Completed(bool done, uint next)
+    private Outcome Completed(bool done, ulong next)
     {
         if (!done)
         {
@@ -283,10 +311,31 @@ public sealed unsafe partial class Processor
     private static uint ReleaseOf(in Instruction instruction) =>
         instruction.OpCount == 0 ? 0u : instruction.Immediate16;
 
-    /// <summary>The address size of a LOOP decides whether CX or ECX counts.</summary>
-    private static int LoopCountSize(Code code) => code is
+    /// <summary>The address size of a LOOP decides whether CX, ECX or RCX counts.</summary>
+    private static int LoopCountSize(Code code) => code switch
+    {
         Code.Loop_rel8_16_CX or Code.Loop_rel8_32_CX or Code.Loope_rel8_16_CX or Code.Loope_rel8_32_CX
-        or Code.Loopne_rel8_16_CX or Code.Loopne_rel8_32_CX ? 2 : 4;
+            or Code.Loopne_rel8_16_CX or Code.Loopne_rel8_32_CX => 2,
+        Code.Loop_rel8_16_RCX or Code.Loop_rel8_64_RCX or Code.Loope_rel8_16_RCX or Code.Loope_rel8_64_RCX
+            or Code.Loopne_rel8_16_RCX or Code.Loopne_rel8_64_RCX => 8,
+        _ => 4,
+    };
+
+    private static int NearReturnSize(Code code) => code switch
+    {
+        Code.Retnw or Code.Retnw_imm16 => 2,
+        Code.Retnd or Code.Retnd_imm16 => 4,
+        _ => 8,
+    };
+
+    private static int FarReturnSize(Code code) => code switch
+    {
+        Code.Retfw or Code.Retfw_imm16 => 2,
+        Code.Retfd or Code.Retfd_imm16 => 4,
+        _ => 8,
+    };
+
+    private static int LeaveSize(Code code) => code switch { Code.Leavew => 2, Code.Leaved => 4, _ => 8 };
 
     /// <summary>MOV to and from segment, control and debug registers.</summary>
     private bool ExecuteMove(in Instruction instruction)
@@ -296,14 +345,14 @@ public sealed unsafe partial class Processor
         if (target is >= Register.ES and <= Register.GS)
         {
             return target != Register.CS
-                ? TryReadOperand(instruction, 1, 2, out uint selector)
+                ? TryReadWord(instruction, 1, out uint selector)
                     && TryLoadSegment((SegmentRegister)(target - Register.ES), selector)
                 : RaiseUndefined();
         }
 
         if (source is >= Register.ES and <= Register.GS)
         {
-            return TryStoreSelectorLike(instruction, ReadRegister(source));
+            return TryStoreSelectorLike(instruction, (uint)ReadRegister(source));
         }
 
         if (target is >= Register.CR0 and <= Register.CR15)
@@ -352,7 +401,7 @@ public sealed unsafe partial class Processor
                 return ExecuteAdjustRpl(instruction);
         }
 
-        if (!RequireRing0() || !TryReadOperand(instruction, 0, 2, out uint selector))
+        if (!RequireRing0() || !TryReadWord(instruction, 0, out uint selector))
         {
             return false;
         }

@@ -13,8 +13,8 @@ namespace Lhype.Cpu.Architecture;
 public sealed unsafe partial class Processor
 {
     private const int FxBytes = 512;
-    /// <summary>What 32-bit code stores: up to and including XMM7.</summary>
-    private const int FxStored = 288;
+    /// <summary>What 32-bit code stores, up to and including XMM7, and what 64-bit code does.</summary>
+    private const int FxStored32 = 288, FxStored64 = 416;
     private const int FxMxcsr = 24, FxRegisters = 32, FxXmm = 160;
     private const int EnvironmentBytes = 28;
     private const int SaveBytes = 108;
@@ -68,7 +68,8 @@ public sealed unsafe partial class Processor
             case Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Sfence:
                 return true;
             case Mnemonic.Movnti:
-                return TryWriteOperand(instruction, 0, 4, ReadRegister(instruction.Op1Register));
+                return TryWriteOperand(instruction, 0, SizeOf(instruction.Op1Register),
+                    ReadRegister(instruction.Op1Register));
             case Mnemonic.Wait:
                 const ulong both = ControlBits.Cr0MonitorCoprocessor | ControlBits.Cr0TaskSwitched;
                 return (_state->Cr0 & both) == both
@@ -104,7 +105,10 @@ public sealed unsafe partial class Processor
             or Mnemonic.Cvtpd2pi or Mnemonic.Cvttpd2pi);
     }
 
-    /// <summary>FXSAVE: 16-byte aligned, 512 bytes, of which 32-bit code writes the first 288.</summary>
+    private int FxStored => IsLongCode ? FxStored64 : FxStored32;
+
+    /// <summary>FXSAVE: 16-byte aligned, 512 bytes, of which 32-bit code writes the first 288 and 64-bit code
+    /// the first 416.</summary>
     private bool ExecuteFxsave(in Instruction instruction)
     {
         if (!RequireX87() || !TryOperandAddress(instruction, FxBytes, write: true, out ulong linear))
@@ -260,11 +264,12 @@ public sealed unsafe partial class Processor
             return TryWriteOperand(instruction, 0, 4, _state->Mxcsr);
         }
 
-        if (!TryReadOperand(instruction, 0, 4, out uint value))
+        if (!TryReadOperand(instruction, 0, 4, out ulong image))
         {
             return false;
         }
 
+        uint value = (uint)image;
         if ((value & ~_model.MxcsrMask) != 0)
         {
             return RaiseProtection();

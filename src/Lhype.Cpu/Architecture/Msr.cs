@@ -17,6 +17,14 @@ public sealed unsafe partial class Processor
     private const uint MsrMiscEnable = 0x1A0;
     private const uint MsrPat = 0x277;
     private const uint MsrEfer = 0xC000_0080;
+    private const uint MsrStar = 0xC000_0081;
+    private const uint MsrLstar = 0xC000_0082;
+    private const uint MsrCstar = 0xC000_0083;
+    private const uint MsrFmask = 0xC000_0084;
+    private const uint MsrFsBase = 0xC000_0100;
+    private const uint MsrGsBase = 0xC000_0101;
+    private const uint MsrKernelGsBase = 0xC000_0102;
+    private const uint MsrTscAux = 0xC000_0103;
 
     /// <summary>IA32_PAT after RESET (SDM vol. 3, table 11-12).</summary>
     private const ulong PatReset = 0x0007_0406_0007_0406;
@@ -130,7 +138,77 @@ public sealed unsafe partial class Processor
                 value = _state->Efer;
                 return _model.EferMask != 0;
             default:
+                return TryReadLongMsr(index, out value);
+        }
+    }
+
+    /// <summary>The registers of IA-32e mode.</summary>
+    private bool TryReadLongMsr(uint index, out ulong value)
+    {
+        switch (index)
+        {
+            case MsrStar:
+                value = _state->Star;
+                return _model.HasLongMode;
+            case MsrLstar:
+                value = _state->Lstar;
+                return _model.HasLongMode;
+            case MsrCstar:
+                value = _state->Cstar;
+                return _model.HasLongMode;
+            case MsrFmask:
+                value = _state->Fmask;
+                return _model.HasLongMode;
+            case MsrFsBase:
+                value = _state->Segment(SegmentRegister.Fs).Base;
+                return _model.HasLongMode;
+            case MsrGsBase:
+                value = _state->Segment(SegmentRegister.Gs).Base;
+                return _model.HasLongMode;
+            case MsrKernelGsBase:
+                value = _state->KernelGsBase;
+                return _model.HasLongMode;
+            case MsrTscAux:
+                value = _state->TscAux;
+                return _model.HasRdtscp;
+            default:
                 value = 0;
+                return IsTolerated(index);
+        }
+    }
+
+    private bool TryWriteLongMsr(uint index, ulong value)
+    {
+        bool canonical = _model.HasLongMode && IsCanonical(value);
+        switch (index)
+        {
+            case MsrStar:
+                _state->Star = value;
+                return _model.HasLongMode;
+            case MsrLstar:
+                _state->Lstar = canonical ? value : _state->Lstar;
+                return canonical;
+            case MsrCstar:
+                _state->Cstar = canonical ? value : _state->Cstar;
+                return canonical;
+            case MsrFmask:
+                _state->Fmask = (uint)value;
+                return _model.HasLongMode && value <= uint.MaxValue;
+            case MsrFsBase:
+                ref ulong fs = ref _state->Segment(SegmentRegister.Fs).Base;
+                fs = canonical ? value : fs;
+                return canonical;
+            case MsrGsBase:
+                ref ulong gs = ref _state->Segment(SegmentRegister.Gs).Base;
+                gs = canonical ? value : gs;
+                return canonical;
+            case MsrKernelGsBase:
+                _state->KernelGsBase = canonical ? value : _state->KernelGsBase;
+                return canonical;
+            case MsrTscAux:
+                _state->TscAux = (uint)value;
+                return _model.HasRdtscp && value <= uint.MaxValue;
+            default:
                 return IsTolerated(index);
         }
     }
@@ -152,11 +230,9 @@ public sealed unsafe partial class Processor
                 _state->SysenterCs = value & 0xFFFF_FFFF;
                 return _model.HasSysenter;
             case MsrSysenterEsp:
-                _state->SysenterEsp = value & 0xFFFF_FFFF;
-                return _model.HasSysenter;
+                return TrySetSysenter(ref _state->SysenterEsp, value);
             case MsrSysenterEip:
-                _state->SysenterEip = value & 0xFFFF_FFFF;
-                return _model.HasSysenter;
+                return TrySetSysenter(ref _state->SysenterEip, value);
             case MsrMiscEnable:
                 _state->MiscEnable = value;
                 return true;
@@ -167,8 +243,20 @@ public sealed unsafe partial class Processor
             case MsrMicrocode:
                 return true;
             default:
-                return IsTolerated(index);
+                return TryWriteLongMsr(index, value);
         }
+    }
+
+    /// <summary>IA32_SYSENTER_ESP and _EIP: 32 bits wide on CPUs without long mode.</summary>
+    private bool TrySetSysenter(ref ulong register, ulong value)
+    {
+        if (!_model.HasSysenter || (_model.HasLongMode && !IsCanonical(value)))
+        {
+            return false;
+        }
+
+        register = _model.HasLongMode ? value : (uint)value;
+        return true;
     }
 
     /// <summary>Every byte of IA32_PAT must be a memory type: UC, WC, WT, WP, WB or UC-.</summary>
@@ -189,14 +277,18 @@ public sealed unsafe partial class Processor
     private bool TrySetEfer(ulong value)
     {
         ulong mask = _model.EferMask;
-        if (mask == 0 || (value & ~mask) != 0)
+        const ulong active = ControlBits.EferLongActive, enable = ControlBits.EferLongEnable;
+        value = (value & ~active) | (_state->Efer & active);
+        ulong changed = _state->Efer ^ value;
+        if (mask == 0 || (value & ~(mask | active)) != 0
+            || ((changed & enable) != 0 && (_state->Cr0 & ControlBits.Cr0Paging) != 0))
         {
             return false;
         }
 
-        if (((_state->Efer ^ value) & ControlBits.EferNoExecute) != 0)
+        _state->Efer = value;
+        if ((changed & ControlBits.EferNoExecute) != 0)
         {
-            _state->Efer = value;
             _memory.FlushAll();
         }
 

@@ -1,6 +1,6 @@
 // Operands of a decoded instruction: registers by Iced number, effective addresses, memory operands. Iced's
-// Register values are laid out in runs (AL.., AX.., EAX.., ES..), so a register is found by subtracting the
-// start of its run.
+// Register values are laid out in runs (AL.., AX.., EAX.., RAX.., ES..), so a register is found by
+// subtracting the start of its run.
 
 using Iced.Intel;
 
@@ -15,7 +15,7 @@ public sealed unsafe partial class Processor
 
     /// <summary>Writes the low <paramref name="size"/> bytes of a general register; 4 bytes clear the upper
     /// half.</summary>
-    private void WriteGpr(int index, int size, uint value)
+    private void WriteGpr(int index, int size, ulong value)
     {
         byte* slot = (byte*)&_state->Gpr[index];
         switch (size)
@@ -25,6 +25,9 @@ public sealed unsafe partial class Processor
                 break;
             case 2:
                 *(ushort*)slot = (ushort)value;
+                break;
+            case 4:
+                *(ulong*)slot = (uint)value;
                 break;
             default:
                 *(ulong*)slot = value;
@@ -44,12 +47,17 @@ public sealed unsafe partial class Processor
     };
 
     /// <summary>Value of a general or segment register, zero-extended.</summary>
-    private uint ReadRegister(Register register)
+    private ulong ReadRegister(Register register)
     {
         int number = (int)register;
         if ((uint)(number - (int)Register.EAX) < 16)
         {
             return Gpr32(number - (int)Register.EAX);
+        }
+
+        if ((uint)(number - (int)Register.RAX) < 16)
+        {
+            return _state->Gpr[number - (int)Register.RAX];
         }
 
         if ((uint)(number - (int)Register.AX) < 16)
@@ -68,12 +76,16 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Writes a general register with the rules of its size.</summary>
-    private void WriteRegister(Register register, uint value)
+    private void WriteRegister(Register register, ulong value)
     {
         int number = (int)register;
         if ((uint)(number - (int)Register.EAX) < 16)
         {
-            _state->Gpr[number - (int)Register.EAX] = value;
+            _state->Gpr[number - (int)Register.EAX] = (uint)value;
+        }
+        else if ((uint)(number - (int)Register.RAX) < 16)
+        {
+            _state->Gpr[number - (int)Register.RAX] = value;
         }
         else if ((uint)(number - (int)Register.AX) < 16)
         {
@@ -101,30 +113,42 @@ public sealed unsafe partial class Processor
     private static SegmentRegister SegmentOf(in Instruction instruction) =>
         (SegmentRegister)(instruction.MemorySegment - Register.ES);
 
-    /// <summary>The 16 or 32-bit offset of a memory operand (SDM vol. 1, 3.7.5).</summary>
-    private uint EffectiveAddress(in Instruction instruction) =>
-        EffectiveAddress(instruction, Gpr32(Esp));
+    /// <summary>The 16, 32 or 64-bit offset of a memory operand (SDM vol. 1, 3.7.5).</summary>
+    private ulong EffectiveAddress(in Instruction instruction) =>
+        EffectiveAddress(instruction, _state->Gpr[Esp]);
 
-    /// <summary>The same with another value for ESP: POP to memory computes its address after the
-    /// increment.</summary>
-    private uint EffectiveAddress(in Instruction instruction, uint stackPointer)
+    /// <summary>The same with another value for the stack pointer: POP to memory computes its address after
+    /// the increment.</summary>
+    private ulong EffectiveAddress(in Instruction instruction, ulong stackPointer)
     {
         Register baseRegister = instruction.MemoryBase;
         Register indexRegister = instruction.MemoryIndex;
-        uint offset = instruction.MemoryDisplacement32;
+        ulong offset = instruction.MemoryDisplacement64;
+        if (baseRegister is Register.RIP or Register.EIP)
+        {
+            // Iced decoded it at address 0, so its displacement is relative to this instruction.
+            offset += _state->Rip;
+            return baseRegister == Register.EIP ? (uint)offset : offset;
+        }
+
         if (baseRegister != Register.None)
         {
-            offset += baseRegister == Register.ESP ? stackPointer : ReadRegister(baseRegister);
+            offset += baseRegister is Register.ESP or Register.RSP ? stackPointer
+                : ReadRegister(baseRegister);
         }
 
         if (indexRegister != Register.None)
         {
-            offset += ReadRegister(indexRegister) * (uint)instruction.MemoryIndexScale;
+            offset += ReadRegister(indexRegister) * (ulong)instruction.MemoryIndexScale;
         }
 
         Register sizing = baseRegister != Register.None ? baseRegister : indexRegister;
-        bool narrow = sizing == Register.None ? instruction.MemoryDisplSize == 2 : SizeOf(sizing) == 2;
-        return narrow ? (ushort)offset : offset;
+        return (sizing == Register.None ? instruction.MemoryDisplSize : SizeOf(sizing)) switch
+        {
+            2 => (ushort)offset,
+            4 => (uint)offset,
+            _ => offset,
+        };
     }
 
     /// <summary>Linear address of the memory operand after its segment checks.</summary>
@@ -138,7 +162,7 @@ public sealed unsafe partial class Processor
             : instruction.MemorySize.GetSize();
 
     /// <summary>Reads operand <paramref name="index"/> (register, memory or immediate).</summary>
-    private bool TryReadOperand(in Instruction instruction, int index, int size, out uint value)
+    private bool TryReadOperand(in Instruction instruction, int index, int size, out ulong value)
     {
         switch (instruction.GetOpKind(index))
         {
@@ -147,22 +171,24 @@ public sealed unsafe partial class Processor
                 return true;
             case OpKind.Memory:
                 value = 0;
-                if (!TryOperandAddress(instruction, size, write: false, out ulong linear)
-                    || !_memory.TryRead(linear, size, IsUser, out ulong wide))
-                {
-                    return false;
-                }
-
-                value = (uint)wide;
-                return true;
+                return TryOperandAddress(instruction, size, write: false, out ulong linear)
+                    && _memory.TryRead(linear, size, IsUser, out value);
             default:
-                value = (uint)instruction.GetImmediate(index);
+                value = instruction.GetImmediate(index);
                 return true;
         }
     }
 
+    /// <summary>Reads a 16-bit operand: a selector, or the machine status word.</summary>
+    private bool TryReadWord(in Instruction instruction, int index, out uint value)
+    {
+        bool done = TryReadOperand(instruction, index, 2, out ulong wide);
+        value = (ushort)wide;
+        return done;
+    }
+
     /// <summary>Writes operand <paramref name="index"/> (register or memory).</summary>
-    private bool TryWriteOperand(in Instruction instruction, int index, int size, uint value)
+    private bool TryWriteOperand(in Instruction instruction, int index, int size, ulong value)
     {
         if (instruction.GetOpKind(index) == OpKind.Register)
         {
@@ -176,24 +202,25 @@ public sealed unsafe partial class Processor
 
     /// <summary>Reads a far pointer operand: offset of <paramref name="offsetSize"/> bytes, then a
     /// selector.</summary>
-    private bool TryReadFarPointer(in Instruction instruction, int offsetSize, out uint offset,
+    private bool TryReadFarPointer(in Instruction instruction, int offsetSize, out ulong offset,
         out uint selector)
     {
         offset = 0;
         selector = 0;
-        if (!TryOperandAddress(instruction, offsetSize + 2, write: false, out ulong linear))
+        byte* pointer = stackalloc byte[16];
+        if (!TryOperandAddress(instruction, offsetSize + 2, write: false, out ulong linear)
+            || !_memory.TryReadBytes(linear, pointer, offsetSize + 2, IsUser))
         {
             return false;
         }
 
-        ulong pointer = 0;
-        if (!_memory.TryReadBytes(linear, (byte*)&pointer, offsetSize + 2, IsUser))
+        offset = offsetSize switch
         {
-            return false;
-        }
-
-        offset = offsetSize == 2 ? (ushort)pointer : (uint)pointer;
-        selector = (ushort)(pointer >> (offsetSize * 8));
+            2 => *(ushort*)pointer,
+            4 => *(uint*)pointer,
+            _ => *(ulong*)pointer,
+        };
+        selector = *(ushort*)(pointer + offsetSize);
         return true;
     }
 }

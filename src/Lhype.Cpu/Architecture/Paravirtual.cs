@@ -22,7 +22,7 @@ public sealed unsafe partial class Processor
 
     /// <summary>Executes what a paravirtual kernel may do and a real CPL 1 may not. False: nothing of the
     /// kind, go on as usual.</summary>
-    private bool TryExecuteParavirtual(in Instruction instruction, uint nextIp, out Outcome outcome)
+    private bool TryExecuteParavirtual(in Instruction instruction, ulong nextIp, out Outcome outcome)
     {
         outcome = Outcome.Done;
         if (_state->Cpl != 1)
@@ -48,7 +48,7 @@ public sealed unsafe partial class Processor
                 break;
             case Mnemonic.Out:
                 _bus.WritePort((ushort)PortOf(instruction, 0), SizeOf(instruction.Op1Register),
-                    ReadRegister(instruction.Op1Register));
+                    (uint)ReadRegister(instruction.Op1Register));
                 break;
             case Mnemonic.Cli when _paravirtual!.Host.IgnoresCli:
                 break;
@@ -83,7 +83,7 @@ public sealed unsafe partial class Processor
             return End($"unhandled trap {vector} at {(uint)_state->Rip:x8} ({detail:x})");
         }
 
-        uint target = (uint)(gate & 0xFFFF) | ((uint)(gate >> 32) & 0xFFFF_0000);
+        ulong target = (uint)(gate & 0xFFFF) | ((uint)(gate >> 32) & 0xFFFF_0000);
         if (kind == EventKind.External && _state->Cpl == 1 && host.FramelessReturn == (uint)_state->Rip)
         {
             return EnterOnOldFrame(target, gate);
@@ -102,7 +102,7 @@ public sealed unsafe partial class Processor
         }
 
         SegmentCache stack = _state->Segment(SegmentRegister.Ss);
-        uint pointer = Gpr32(Esp);
+        ulong pointer = _state->Gpr[Esp];
         PushFrame frame = default;
         bool inner = _state->Cpl != 1;
         if (inner)
@@ -137,17 +137,17 @@ public sealed unsafe partial class Processor
 
     /// <summary>The IRET that was to come next is skipped: its frame becomes the handler's, its flags the
     /// live ones.</summary>
-    private bool EnterOnOldFrame(uint target, ulong gate)
+    private bool EnterOnOldFrame(ulong target, ulong gate)
     {
-        uint at = Gpr32(Esp) + 8;
-        if (!TryPop(ref at, 4, out uint image))
+        ulong at = _state->Gpr[Esp] + 8;
+        if (!TryPop(ref at, 4, out ulong image))
         {
-            return End($"bad stack at {Gpr32(Esp):x8} before an interrupt");
+            return End($"bad stack at {_state->Gpr[Esp]:x8} before an interrupt");
         }
 
         const uint live = EflagsBits.Arithmetic | EflagsBits.Direction | EflagsBits.AlignmentCheck
             | EflagsBits.Identification;
-        SetFlags(image & live, live | EflagsBits.Trap | EflagsBits.NestedTask | EflagsBits.Resume);
+        SetFlags((uint)image & live, live | EflagsBits.Trap | EflagsBits.NestedTask | EflagsBits.Resume);
         _state->Rip = target;
         MaskForGate(gate);
         return true;

@@ -24,7 +24,7 @@ public sealed unsafe partial class Processor
             return RaiseProtection();
         }
 
-        if (!_memory.TryRead((uint)(task.Base + TssIoMapField), 2, user: false, out ulong map))
+        if (!_memory.TryRead(_memory.Wrap(task.Base + TssIoMapField), 2, user: false, out ulong map))
         {
             return false;
         }
@@ -36,7 +36,7 @@ public sealed unsafe partial class Processor
             return RaiseProtection();
         }
 
-        if (!_memory.TryRead((uint)(task.Base + offset), 2, user: false, out ulong bits))
+        if (!_memory.TryRead(_memory.Wrap(task.Base + offset), 2, user: false, out ulong bits))
         {
             return false;
         }
@@ -74,7 +74,7 @@ public sealed unsafe partial class Processor
         }
 
         _state->Activity = (int)Activity.Port;
-        _bus.WritePort((ushort)port, size, ReadRegister(instruction.Op1Register));
+        _bus.WritePort((ushort)port, size, (uint)ReadRegister(instruction.Op1Register));
         _state->Activity = (int)Activity.Guest;
         return true;
     }

@@ -135,12 +135,23 @@ public sealed unsafe partial class Processor
         };
 
         ref SegmentCache code = ref _state->Segment(SegmentRegister.Cs);
-        if ((code.Attributes & SegmentCache.BigBit) != 0)
+        bool longCode = IsLongCode;
+        if (longCode)
         {
-            key |= ModeKey.Code32;
+            key |= ModeKey.Long | ModeKey.Code32;
+        }
+        else
+        {
+            key |= (code.Attributes & SegmentCache.BigBit) != 0 ? ModeKey.Code32 : 0;
+            key |= IsLongMode ? ModeKey.Compatibility : 0;
         }
 
-        if (UsesDescriptors && !AlignmentChecked && !HasDataBreakpoints)
+        bool watched = AlignmentChecked || HasDataBreakpoints;
+        if (longCode)
+        {
+            key |= watched ? 0 : ModeKey.Flat | ModeKey.FsOpen | ModeKey.GsOpen;
+        }
+        else if (UsesDescriptors && !watched)
         {
             // CS must be readable too, because flat code may read its constants through a CS override
             // unchecked.
@@ -172,7 +183,7 @@ public sealed unsafe partial class Processor
         }
 
         const uint windowed = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
-        if ((key & windowed) == windowed)
+        if ((key & (windowed | ModeKey.LongMode)) == windowed)
         {
             key |= _state->UserModeBits & ModeKey.Window;
         }

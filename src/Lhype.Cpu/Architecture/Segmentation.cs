@@ -30,22 +30,32 @@ public sealed unsafe partial class Processor
     /// name="register"/> (null selector, type, limit) and computes its linear address. False: #GP(0), or
     /// #SS(0) for SS, is recorded.
     /// </summary>
-    public bool TryLinearize(SegmentRegister register, uint offset, int size, bool write, out ulong linear)
+    public bool TryLinearize(SegmentRegister register, ulong offset, int size, bool write, out ulong linear)
     {
         ref SegmentCache segment = ref _state->Segment(register);
-        linear = (uint)(segment.Base + offset);
-        if (IsAccessAllowed(ref segment, offset, (uint)size, write))
+        if (IsLongCode)
         {
-            if ((_state->Dr[7] & 0xFF) != 0)
-            {
-                NoteDataBreakpoints(linear, size, write);
-            }
-
-            return !AlignmentChecked || (linear & (ulong)(size - 1)) == 0 || size is not (2 or 4 or 8)
-                || Raise(Vector.AlignmentCheck);
+            linear = register is SegmentRegister.Fs or SegmentRegister.Gs ? segment.Base + offset : offset;
+            return IsCanonical(linear) && IsCanonical(linear + (ulong)size - 1)
+                ? TryDebugAndAlign(linear, size, write)
+                : Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
         }
 
-        return Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
+        linear = (uint)(segment.Base + offset);
+        return IsAccessAllowed(ref segment, (uint)offset, (uint)size, write)
+            ? TryDebugAndAlign(linear, size, write)
+            : Raise(register == SegmentRegister.Ss ? Vector.StackFault : Vector.GeneralProtection);
+    }
+
+    private bool TryDebugAndAlign(ulong linear, int size, bool write)
+    {
+        if ((_state->Dr[7] & 0xFF) != 0)
+        {
+            NoteDataBreakpoints(linear, size, write);
+        }
+
+        return !AlignmentChecked || (linear & (ulong)(size - 1)) == 0 || size is not (2 or 4 or 8)
+            || Raise(Vector.AlignmentCheck);
     }
 
     /// <summary>True while misaligned data accesses raise #AC (SDM vol. 3, 6.15, interrupt 17). The mode key
@@ -90,6 +100,12 @@ public sealed unsafe partial class Processor
         return segment.Limit == uint.MaxValue || (last >= offset && last <= segment.Limit);
     }
 
+    /// <summary>True if CS:<paramref name="target"/> may be jumped to: inside the limit, or canonical in
+    /// 64-bit code (SDM vol. 3, 5.3.1).</summary>
+    private bool IsJumpTarget(ref SegmentCache code, ulong target) =>
+        IsLongSegment(ref code) ? IsCanonical(target)
+            : target <= uint.MaxValue && IsWithinLimit(ref code, (uint)target, 1);
+
     /// <summary>Index and table bits of a selector with the EXT bit: the error code of faults about
     /// it.</summary>
     private uint SelectorError(uint selector) => (selector & 0xFFFC) | _externalEvent;
@@ -121,12 +137,12 @@ public sealed unsafe partial class Processor
         uint offset = selector & 0xFFF8;
         if ((selector & 4) == 0)
         {
-            linear = (uint)(_state->GdtBase + offset);
+            linear = _memory.Wrap(_state->GdtBase + offset);
             return offset + 7 <= _state->GdtLimit;
         }
 
         ref SegmentCache ldtr = ref _state->Segment(SegmentRegister.Ldtr);
-        linear = (uint)(ldtr.Base + offset);
+        linear = _memory.Wrap(ldtr.Base + offset);
         return !ldtr.Unusable && offset + 7 <= ldtr.Limit;
     }
 
@@ -225,6 +241,13 @@ public sealed unsafe partial class Processor
         segment = default;
         if (IsNull(selector))
         {
+            // 64-bit code below CPL 3 may run on a null SS (SDM vol. 3, 5.4.1.1).
+            if (IsLongCode && cpl != 3 && (selector & 3) == cpl && vector == Vector.GeneralProtection)
+            {
+                segment = NullStack(cpl);
+                return true;
+            }
+
             return Raise(vector, _externalEvent);
         }
 

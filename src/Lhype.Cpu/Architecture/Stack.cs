@@ -13,46 +13,50 @@ public sealed unsafe partial class Processor
     private ref struct PushFrame
     {
         public const int Capacity = 40;
-        public fixed uint Values[Capacity];
+        public fixed ulong Values[Capacity];
         public int Count;
 
-        public void Add(uint value) => Values[Count++] = value;
+        public void Add(ulong value) => Values[Count++] = value;
     }
 
     /// <summary>Mask of the stack pointer: 32 bits if SS.B.</summary>
-    private static uint StackMaskOf(ref SegmentCache stack) =>
+    private static ulong StackMaskOf(ref SegmentCache stack) =>
         (stack.Attributes & SegmentCache.BigBit) != 0 ? uint.MaxValue : 0xFFFF;
 
-    /// <summary>Mask of the current stack pointer.</summary>
-    private uint StackMask => StackMaskOf(ref _state->Segment(SegmentRegister.Ss));
+    /// <summary>Mask of the current stack pointer; 64-bit code uses all of RSP.</summary>
+    private ulong StackMask =>
+        IsLongCode ? ulong.MaxValue : StackMaskOf(ref _state->Segment(SegmentRegister.Ss));
 
-    /// <summary>Writes ESP, or only SP on a 16-bit stack.</summary>
-    private void SetStackPointer(uint value)
+    /// <summary>Writes RSP, ESP, or only SP on a 16-bit stack.</summary>
+    private void SetStackPointer(ulong value) => _state->Gpr[Esp] = WithStackPointer(value);
+
+    /// <summary>RSP with a new value in its part that the stack uses. ESP clears the upper half of RSP as any
+    /// 32-bit register does.</summary>
+    private ulong WithStackPointer(ulong value)
     {
-        uint mask = StackMask;
-        _state->Gpr[Esp] = (Gpr32(Esp) & ~mask) | (value & mask);
+        ulong mask = StackMask;
+        return mask == 0xFFFF ? ((uint)_state->Gpr[Esp] & ~mask) | (value & mask) : value & mask;
     }
 
     /// <summary>Reads <paramref name="size"/> bytes of the current stack at <paramref name="pointer"/>, which
     /// advances; ESP does not.</summary>
-    private bool TryPop(ref uint pointer, int size, out uint value)
+    private bool TryPop(ref ulong pointer, int size, out ulong value)
     {
         value = 0;
         if (!TryLinearize(SegmentRegister.Ss, pointer & StackMask, size, write: false, out ulong linear)
-            || !_memory.TryRead(linear, size, IsUser, out ulong wide))
+            || !_memory.TryRead(linear, size, IsUser, out value))
         {
             return false;
         }
 
-        value = (uint)wide;
         pointer += (uint)size;
         return true;
     }
 
     /// <summary>Pushes one value on the current stack and moves ESP.</summary>
-    private bool TryPush(uint value, int size)
+    private bool TryPush(ulong value, int size)
     {
-        uint pointer = (Gpr32(Esp) - (uint)size) & StackMask;
+        ulong pointer = (_state->Gpr[Esp] - (uint)size) & StackMask;
         if (!TryLinearize(SegmentRegister.Ss, pointer, size, write: true, out ulong linear)
             || !_memory.TryWrite(linear, size, value, IsUser))
         {
@@ -66,15 +70,65 @@ public sealed unsafe partial class Processor
     /// <summary>Pushes <paramref name="frame"/> on the current stack and moves ESP.</summary>
     private bool TryPushFrame(ref PushFrame frame, int size)
     {
-        uint pointer = Gpr32(Esp);
-        if (!TryWriteFrame(ref _state->Segment(SegmentRegister.Ss), ref pointer, ref frame, size, IsUser,
-            _externalEvent))
+        ulong pointer = _state->Gpr[Esp];
+        bool done = IsLongCode
+            ? TryWriteLongFrame(ref pointer, ref frame, size, IsUser, _externalEvent)
+            : TryWriteFrame(ref _state->Segment(SegmentRegister.Ss), ref pointer, ref frame, size, IsUser,
+                _externalEvent);
+        if (done)
         {
+            SetStackPointer(pointer);
+        }
+
+        return done;
+    }
+
+    /// <summary>As <see cref="TryWriteFrame"/>, for the flat stack of 64-bit code.</summary>
+    private bool TryWriteLongFrame(ref ulong pointer, ref PushFrame frame, int size, bool user,
+        uint stackError)
+    {
+        int total = frame.Count * size;
+        ulong lowest = pointer - (ulong)total;
+        if (!IsCanonical(lowest) || !IsCanonical(pointer - 1))
+        {
+            return Raise(Vector.StackFault, stackError);
+        }
+
+        byte* image = stackalloc byte[PushFrame.Capacity * 8];
+        FillImage(image, ref frame, size);
+        if (!_memory.TryWriteBytes(lowest, image, total, user))
+        {
+            if ((lowest & 4095) + (ulong)total <= 4096)
+            {
+                // CR2 will name the first push, which is the highest in the page.
+                _state->FaultAddress = pointer - (ulong)size;
+            }
+
             return false;
         }
 
-        SetStackPointer(pointer);
+        pointer = lowest;
         return true;
+    }
+
+    private static void FillImage(byte* image, ref PushFrame frame, int size)
+    {
+        for (int i = 0; i < frame.Count; i++)
+        {
+            byte* slot = image + ((frame.Count - 1 - i) * size);
+            switch (size)
+            {
+                case 2:
+                    *(ushort*)slot = (ushort)frame.Values[i];
+                    break;
+                case 4:
+                    *(uint*)slot = (uint)frame.Values[i];
+                    break;
+                default:
+                    *(ulong*)slot = frame.Values[i];
+                    break;
+            }
+        }
     }
 
     /// <summary>
@@ -82,12 +136,12 @@ public sealed unsafe partial class Processor
     /// need not be loaded yet. No room raises #SS with <paramref name="stackError"/>. On success the pointer
     /// has moved.
     /// </summary>
-    private bool TryWriteFrame(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size,
+    private bool TryWriteFrame(ref SegmentCache stack, ref ulong pointer, ref PushFrame frame, int size,
         bool user, uint stackError)
     {
-        uint mask = StackMaskOf(ref stack);
+        uint mask = (uint)StackMaskOf(ref stack);
         uint total = (uint)(frame.Count * size);
-        uint lowest = (pointer - total) & mask;
+        uint lowest = ((uint)pointer - total) & mask;
         ulong linear = (uint)(stack.Base + lowest);
         bool contiguous = lowest <= mask - (total - 1) && (linear & 4095) + total <= 4096;
         if (!contiguous)
@@ -95,20 +149,8 @@ public sealed unsafe partial class Processor
             return TryWriteItems(ref stack, ref pointer, ref frame, size, user, stackError);
         }
 
-        byte* image = stackalloc byte[PushFrame.Capacity * 4];
-        for (int i = 0; i < frame.Count; i++)
-        {
-            byte* slot = image + ((frame.Count - 1 - i) * size);
-            if (size == 2)
-            {
-                *(ushort*)slot = (ushort)frame.Values[i];
-            }
-            else
-            {
-                *(uint*)slot = frame.Values[i];
-            }
-        }
-
+        byte* image = stackalloc byte[PushFrame.Capacity * 8];
+        FillImage(image, ref frame, size);
         if (!IsAccessAllowed(ref stack, lowest, total, write: true))
         {
             return Raise(Vector.StackFault, stackError);
@@ -128,11 +170,11 @@ public sealed unsafe partial class Processor
     /// <summary>A frame that crosses a page or wraps around the bottom of a 16-bit stack, item by item in the
     /// order of the pushes: a fault leaves what was written below the stack pointer, as it does on a
     /// CPU.</summary>
-    private bool TryWriteItems(ref SegmentCache stack, ref uint pointer, ref PushFrame frame, int size,
+    private bool TryWriteItems(ref SegmentCache stack, ref ulong pointer, ref PushFrame frame, int size,
         bool user, uint stackError)
     {
-        uint mask = StackMaskOf(ref stack);
-        uint offset = pointer;
+        uint mask = (uint)StackMaskOf(ref stack);
+        uint offset = (uint)pointer;
         for (int i = 0; i < frame.Count; i++)
         {
             offset = (offset - (uint)size) & mask;
@@ -155,7 +197,7 @@ public sealed unsafe partial class Processor
     private bool ExecutePush(in Instruction instruction)
     {
         int size = -instruction.StackPointerIncrement;
-        return TryReadOperand(instruction, 0, size, out uint value) && TryPush(value, size);
+        return TryReadOperand(instruction, 0, size, out ulong value) && TryPush(value, size);
     }
 
     /// <summary>POP to a register, segment register or memory. A memory address uses ESP after the
@@ -163,17 +205,16 @@ public sealed unsafe partial class Processor
     private bool ExecutePop(in Instruction instruction)
     {
         int size = instruction.StackPointerIncrement;
-        uint pointer = Gpr32(Esp);
-        if (!TryPop(ref pointer, size, out uint value))
+        ulong pointer = _state->Gpr[Esp];
+        if (!TryPop(ref pointer, size, out ulong value))
         {
             return false;
         }
 
-        uint mask = StackMask;
-        pointer = (Gpr32(Esp) & ~mask) | (pointer & mask);
+        pointer = WithStackPointer(pointer);
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            uint offset = EffectiveAddress(instruction, pointer);
+            ulong offset = EffectiveAddress(instruction, pointer);
             if (!TryLinearize(SegmentOf(instruction), offset, size, write: true, out ulong linear)
                 || !_memory.TryWrite(linear, size, value, IsUser))
             {
@@ -187,7 +228,7 @@ public sealed unsafe partial class Processor
         Register register = instruction.Op0Register;
         if (register is >= Register.ES and <= Register.GS)
         {
-            if (!TryLoadSegment((SegmentRegister)(register - Register.ES), value))
+            if (!TryLoadSegment((SegmentRegister)(register - Register.ES), (ushort)value))
             {
                 return false;
             }
@@ -216,8 +257,8 @@ public sealed unsafe partial class Processor
     /// <summary>POPA and POPAD; the image of ESP is skipped.</summary>
     private bool ExecutePopAll(int size)
     {
-        uint pointer = Gpr32(Esp);
-        uint* values = stackalloc uint[8];
+        ulong pointer = _state->Gpr[Esp];
+        ulong* values = stackalloc ulong[8];
         for (int i = 7; i >= 0; i--)
         {
             if (!TryPop(ref pointer, size, out values[i]))
@@ -258,14 +299,14 @@ public sealed unsafe partial class Processor
             return RaiseProtection();
         }
 
-        uint pointer = Gpr32(Esp);
-        if (!TryPop(ref pointer, size, out uint image))
+        ulong pointer = _state->Gpr[Esp];
+        if (!TryPop(ref pointer, size, out ulong image))
         {
             return false;
         }
 
         uint mask = EflagsBits.Arithmetic | EflagsBits.Trap | EflagsBits.Direction | EflagsBits.NestedTask;
-        if (size == 4)
+        if (size != 2)
         {
             mask |= EflagsBits.AlignmentCheck | EflagsBits.Identification;
         }
@@ -273,7 +314,7 @@ public sealed unsafe partial class Processor
         mask |= _state->Cpl == 0 ? EflagsBits.Iopl : 0;
         mask |= _state->Cpl <= Iopl ? EflagsBits.Interrupt : 0;
         SetStackPointer(pointer);
-        SetFlags(image, mask);
+        SetFlags((uint)image, mask);
         return true;
     }
 
@@ -286,20 +327,25 @@ public sealed unsafe partial class Processor
     /// copied.</summary>
     private bool ExecuteEnter(in Instruction instruction)
     {
-        int size = instruction.Code == Code.Enterw_imm16_imm8 ? 2 : 4;
+        int size = instruction.Code switch
+        {
+            Code.Enterw_imm16_imm8 => 2,
+            Code.Enterd_imm16_imm8 => 4,
+            _ => 8,
+        };
         uint allocation = instruction.Immediate16;
         int level = instruction.Immediate8_2nd & 31;
-        uint mask = StackMask;
-        uint framePointer = Gpr32(Ebp);
+        ulong mask = StackMask;
+        ulong framePointer = _state->Gpr[Ebp];
         PushFrame frame = default;
         frame.Add(framePointer);
-        uint newFrame = (Gpr32(Esp) - (uint)size) & mask;
-        uint display = framePointer;
+        ulong newFrame = (_state->Gpr[Esp] - (uint)size) & mask;
+        ulong display = framePointer;
         for (int i = 1; i < level; i++)
         {
             display -= (uint)size;
-            uint at = display & mask;
-            if (!TryPop(ref at, size, out uint outer))
+            ulong at = display & mask;
+            if (!TryPop(ref at, size, out ulong outer))
             {
                 return false;
             }
@@ -309,11 +355,11 @@ public sealed unsafe partial class Processor
 
         if (level > 0)
         {
-            frame.Add((Gpr32(Esp) & ~mask) | newFrame);
+            frame.Add(WithStackPointer(newFrame));
         }
 
         // The instruction also faults if a write at the final stack pointer would fault (SDM: "#SS, #PF").
-        uint final = (newFrame - (uint)((frame.Count - 1) * size) - allocation) & mask;
+        ulong final = (newFrame - (ulong)((frame.Count - 1) * size) - allocation) & mask;
         if (!TryLinearize(SegmentRegister.Ss, final, 1, write: true, out ulong linear)
             || !_memory.TryProbeWrite(linear, 1, IsUser)
             || !TryPushFrame(ref frame, size))
@@ -321,7 +367,7 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        WriteGpr(Ebp, size, (Gpr32(Esp) & ~mask) | newFrame);
+        WriteGpr(Ebp, size, WithStackPointer(newFrame));
         SetStackPointer(final);
         return true;
     }
@@ -329,8 +375,8 @@ public sealed unsafe partial class Processor
     /// <summary>LEAVE: ESP from EBP, then POP EBP.</summary>
     private bool ExecuteLeave(int size)
     {
-        uint pointer = Gpr32(Ebp);
-        if (!TryPop(ref pointer, size, out uint value))
+        ulong pointer = _state->Gpr[Ebp];
+        if (!TryPop(ref pointer, size, out ulong value))
         {
             return false;
         }

@@ -31,7 +31,7 @@ public sealed unsafe partial class Processor
         public StringOperation Operation;
         public SegmentRegister Source;
         public int Size;
-        public uint AddressMask;
+        public ulong AddressMask;
         public bool Backwards;
         public bool Repeat;
         /// <summary>REPE/REPNE end when ZF differs from this.</summary>
@@ -49,10 +49,10 @@ public sealed unsafe partial class Processor
 
     /// <summary>Executes a string instruction. RIP becomes <paramref name="next"/>, or stays on the
     /// instruction if iterations are left.</summary>
-    private Outcome ExecuteString(in Instruction instruction, StringOperation operation, int size, uint next)
+    private Outcome ExecuteString(in Instruction instruction, StringOperation operation, int size, ulong next)
     {
         StringRun run = Prepare(instruction, operation, size);
-        uint count = run.Repeat ? Gpr32(Ecx) & run.AddressMask : 1;
+        ulong count = run.Repeat ? _state->Gpr[Ecx] & run.AddressMask : 1;
         uint port = (ushort)_state->Gpr[Edx];
         bool usesPort = operation is StringOperation.Input or StringOperation.Output;
         if (count != 0 && usesPort && !TryCheckPort(port, size))
@@ -65,7 +65,7 @@ public sealed unsafe partial class Processor
             : StringIterations;
         while (count != 0 && budget != 0)
         {
-            uint wanted = count < budget ? count : budget;
+            uint wanted = count < budget ? (uint)count : budget;
             if (!TryStep(ref run, wanted, out uint done, out bool ended))
             {
                 return Outcome.Fault;
@@ -76,8 +76,7 @@ public sealed unsafe partial class Processor
             budget -= done;
             if (run.Repeat)
             {
-                uint register = Gpr32(Ecx);
-                _state->Gpr[Ecx] = (register & ~run.AddressMask) | (count & run.AddressMask);
+                WriteAddressRegister(Ecx, count, run.AddressMask);
             }
 
             if (ended)
@@ -96,17 +95,22 @@ public sealed unsafe partial class Processor
 
     private StringRun Prepare(in Instruction instruction, StringOperation operation, int size)
     {
-        bool narrow = false;
+        ulong mask = uint.MaxValue;
         for (int i = 0; i < instruction.OpCount; i++)
         {
-            narrow |= instruction.GetOpKind(i) is OpKind.MemorySegSI or OpKind.MemoryESDI;
+            mask = instruction.GetOpKind(i) switch
+            {
+                OpKind.MemorySegSI or OpKind.MemoryESDI => 0xFFFF,
+                OpKind.MemorySegRSI or OpKind.MemoryESRDI => ulong.MaxValue,
+                _ => mask,
+            };
         }
 
         var run = new StringRun
         {
             Operation = operation,
             Size = size,
-            AddressMask = narrow ? 0xFFFF : uint.MaxValue,
+            AddressMask = mask,
             Backwards = _state->DirectionStep < 0,
             Repeat = instruction.HasRepPrefix || instruction.HasRepnePrefix,
             WhileZero = !instruction.HasRepnePrefix,
@@ -122,23 +126,25 @@ public sealed unsafe partial class Processor
     /// <summary>Moves SI and DI by <paramref name="count"/> elements.</summary>
     private void Advance(ref StringRun run, uint count)
     {
-        uint distance = count * (uint)run.Size;
+        ulong distance = count * (ulong)run.Size;
         distance = run.Backwards ? 0 - distance : distance;
         if (run.UsesSource)
         {
-            AdvanceIndex(Esi, distance, run.AddressMask);
+            WriteAddressRegister(Esi, _state->Gpr[Esi] + distance, run.AddressMask);
         }
 
         if (run.UsesDestination)
         {
-            AdvanceIndex(Edi, distance, run.AddressMask);
+            WriteAddressRegister(Edi, _state->Gpr[Edi] + distance, run.AddressMask);
         }
     }
 
-    private void AdvanceIndex(int register, uint distance, uint mask)
+    /// <summary>A 16-bit address register keeps the rest of the register, a 32-bit one clears the upper
+    /// half.</summary>
+    private void WriteAddressRegister(int register, ulong value, ulong mask)
     {
-        uint old = Gpr32(register);
-        _state->Gpr[register] = (old & ~mask) | ((old + distance) & mask);
+        ulong old = _state->Gpr[register];
+        _state->Gpr[register] = mask == 0xFFFF ? (old & ~mask) | (value & mask) : value & mask;
     }
 
     /// <summary>Does at least one and up to <paramref name="wanted"/> iterations. <paramref name="ended"/>:
@@ -169,8 +175,8 @@ public sealed unsafe partial class Processor
         int size = run.Size;
         bool user = IsUser;
         ulong source = 0, target = 0, value = 0;
-        uint sourceOffset = Gpr32(Esi) & run.AddressMask;
-        uint targetOffset = Gpr32(Edi) & run.AddressMask;
+        ulong sourceOffset = _state->Gpr[Esi] & run.AddressMask;
+        ulong targetOffset = _state->Gpr[Edi] & run.AddressMask;
         if (run.UsesSource && (!TryLinearize(run.Source, sourceOffset, size, write: false, out source)
             || !_memory.TryRead(source, size, user, out value)))
         {
@@ -189,9 +195,9 @@ public sealed unsafe partial class Processor
             case StringOperation.Move:
                 return _memory.TryWrite(target, size, value, user);
             case StringOperation.Store:
-                return _memory.TryWrite(target, size, Gpr32(Eax), user);
+                return _memory.TryWrite(target, size, _state->Gpr[Eax], user);
             case StringOperation.Load:
-                WriteGpr(Eax, size, (uint)value);
+                WriteGpr(Eax, size, value);
                 return true;
             case StringOperation.Input:
                 // A port read cannot be taken back, so the store is proved possible first.
@@ -207,8 +213,8 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        uint minuend = run.Operation == StringOperation.Scan ? Gpr32(Eax) : (uint)value;
-        SetCompareFlags(minuend, (uint)other, size);
+        ulong minuend = run.Operation == StringOperation.Scan ? _state->Gpr[Eax] : value;
+        SetCompareFlags(minuend, other, size);
         return true;
     }
 
@@ -224,13 +230,14 @@ public sealed unsafe partial class Processor
         byte* target = null;
         uint count = wanted;
         if (run.UsesSource
-            && !TryHostRun(ref run, run.Source, Gpr32(Esi), write: false, ref count, out source))
+            && !TryHostRun(ref run, run.Source, _state->Gpr[Esi], write: false, ref count, out source))
         {
             return false;
         }
 
         if (run.UsesDestination
-            && !TryHostRun(ref run, SegmentRegister.Es, Gpr32(Edi), !run.Compares, ref count, out target))
+            && !TryHostRun(ref run, SegmentRegister.Es, _state->Gpr[Edi], !run.Compares, ref count,
+                out target))
         {
             return false;
         }
@@ -243,7 +250,7 @@ public sealed unsafe partial class Processor
                 break;
             case StringOperation.Store:
                 byte* lowest = run.Backwards ? target - ((count - 1) * (uint)run.Size) : target;
-                _native.RepStos(lowest, Gpr32(Eax), count, run.Size);
+                _native.RepStos(lowest, _state->Gpr[Eax], count, run.Size);
                 break;
             case StringOperation.Load:
                 long last = (long)(count - 1) * run.Size;
@@ -259,16 +266,20 @@ public sealed unsafe partial class Processor
 
     /// <summary>Host address of the first element, and <paramref name="count"/> cut down to the elements that
     /// follow it (in the direction of the run) in its page and before the offset wraps.</summary>
-    private bool TryHostRun(ref StringRun run, SegmentRegister register, uint offset, bool write,
+    private bool TryHostRun(ref StringRun run, SegmentRegister register, ulong offset, bool write,
         ref uint count, out byte* host)
     {
         host = null;
         offset &= run.AddressMask;
         uint size = (uint)run.Size;
-        uint room = (run.Backwards ? offset : run.AddressMask - offset) / size;
-        count = room < count ? room : count;
-        ref SegmentCache segment = ref _state->Segment(register);
-        uint page = (uint)(segment.Base + offset) & 4095;
+        ulong room = (run.Backwards ? offset : run.AddressMask - offset) / size;
+        count = room < count ? (uint)room : count;
+        uint page = (uint)(_state->Segment(register).Base + offset) & 4095;
+        if (IsLongCode && register is not (SegmentRegister.Fs or SegmentRegister.Gs))
+        {
+            page = (uint)offset & 4095;
+        }
+
         if (page + size > 4096)
         {
             return false;
@@ -277,13 +288,14 @@ public sealed unsafe partial class Processor
         uint inPage = run.Backwards ? (page / size) + 1 : (4096 - page) / size;
         count = inPage < count ? inPage : count;
         uint bytes = count * size;
-        uint lowest = run.Backwards ? offset - (bytes - size) : offset;
-        if (count < 2 || !TryLinearize(register, lowest, (int)bytes, write, out _))
+        ulong lowest = run.Backwards ? offset - (bytes - size) : offset;
+        if (count < 2 || !TryLinearize(register, lowest, (int)bytes, write, out ulong linear))
         {
             return false;
         }
 
-        return _memory.TryGetRun((uint)(segment.Base + offset), write, IsUser, out host, out _, out _);
+        linear += run.Backwards ? bytes - size : 0;
+        return _memory.TryGetRun(linear, write, IsUser, out host, out _, out _);
     }
 
     private void MoveElements(byte* target, byte* source, uint count, int size, bool backwards)
@@ -304,8 +316,11 @@ public sealed unsafe partial class Processor
                 case 2:
                     *(ushort*)target = *(ushort*)source;
                     break;
-                default:
+                case 4:
                     *(uint*)target = *(uint*)source;
+                    break;
+                default:
+                    *(ulong*)target = *(ulong*)source;
                     break;
             }
 
@@ -320,8 +335,9 @@ public sealed unsafe partial class Processor
     {
         int size = run.Size;
         int step = run.Backwards ? -size : size;
-        uint accumulator = size == 4 ? Gpr32(Eax) : Gpr32(Eax) & ((1u << (size * 8)) - 1);
-        uint left = 0, right = 0, done = 0;
+        ulong accumulator = _state->Gpr[Eax] & (ulong.MaxValue >> (64 - (size * 8)));
+        ulong left = 0, right = 0;
+        uint done = 0;
         ended = false;
         while (done < count && !ended)
         {
@@ -337,25 +353,26 @@ public sealed unsafe partial class Processor
         return done;
     }
 
-    private static uint ReadElement(byte* at, int size) => size switch
+    private static ulong ReadElement(byte* at, int size) => size switch
     {
         1 => *at,
         2 => *(ushort*)at,
-        _ => *(uint*)at,
+        4 => *(uint*)at,
+        _ => *(ulong*)at,
     };
 
     /// <summary>The flags of CMP.</summary>
-    private void SetCompareFlags(uint left, uint right, int size)
+    private void SetCompareFlags(ulong left, ulong right, int size)
     {
-        int shift = 32 - (size * 8);
-        uint a = left << shift;
-        uint b = right << shift;
-        uint result = a - b;
+        int shift = 64 - (size * 8);
+        ulong a = left << shift;
+        ulong b = right << shift;
+        ulong result = a - b;
         uint flags = a < b ? EflagsBits.Carry : 0;
         flags |= result == 0 ? EflagsBits.Zero : 0;
-        flags |= (result >> 31) != 0 ? EflagsBits.Sign : 0;
-        flags |= (((a ^ b) & (a ^ result)) >> 31) != 0 ? EflagsBits.Overflow : 0;
-        flags |= (left ^ right ^ (left - right)) & EflagsBits.Adjust;
+        flags |= (result >> 63) != 0 ? EflagsBits.Sign : 0;
+        flags |= (((a ^ b) & (a ^ result)) >> 63) != 0 ? EflagsBits.Overflow : 0;
+        flags |= (uint)(left ^ right ^ (left - right)) & EflagsBits.Adjust;
         _state->ArithFlags = flags | ParityOf((byte)(left - right));
     }
 

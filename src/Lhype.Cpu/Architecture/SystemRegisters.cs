@@ -26,7 +26,8 @@ public sealed unsafe partial class Processor
     private bool ExecuteMoveControl(Register general, Register control, bool write)
     {
         int index = control - Register.CR0;
-        if (index is not (0 or 2 or 3 or 4) || (index == 4 && !_model.HasCr4))
+        if (index is not (0 or 2 or 3 or 4 or 8) || (index == 4 && !_model.HasCr4)
+            || (index == 8 && !IsLongCode))
         {
             return RaiseUndefined();
         }
@@ -43,9 +44,10 @@ public sealed unsafe partial class Processor
                 0 => _state->Cr0,
                 2 => _state->Cr2,
                 3 => _state->Cr3,
-                _ => _state->Cr4,
+                4 => _state->Cr4,
+                _ => ReadTaskPriority(),
             };
-            WriteRegister(general, (uint)current);
+            WriteRegister(general, current);
             return true;
         }
 
@@ -53,37 +55,80 @@ public sealed unsafe partial class Processor
         switch (index)
         {
             case 0:
-                return TrySetCr0(value);
+                return value <= uint.MaxValue ? TrySetCr0(value) : RaiseProtection();
             case 2:
                 _state->Cr2 = value;
                 return true;
             case 3:
                 return TrySetCr3(value) || RaiseProtection();
-            default:
+            case 4:
                 return TrySetCr4(value);
+            default:
+                return TryWriteTaskPriority(value) || RaiseProtection();
         }
     }
 
-    /// <summary>MOV to CR0. Undefined bits are ignored; PG without PE and NW without CD raise #GP.</summary>
+    private const uint MsrApicBase = 0x1B;
+    private const ulong ApicTaskPriority = 0x80, ApicBaseFrame = 0xF_FFFF_F000;
+
+    /// <summary>CR8 is bits 4-7 of the local APIC's task priority register (SDM vol. 3, 10.8.6.1).</summary>
+    private ulong ReadTaskPriority() => _bus.TryReadMsr(MsrApicBase, out ulong apic)
+        ? (_bus.ReadMmio((apic & ApicBaseFrame) + ApicTaskPriority, 4) >> 4) & 15 : _state->Cr8;
+
+    private bool TryWriteTaskPriority(ulong value)
+    {
+        if (value > 15)
+        {
+            return false;
+        }
+
+        _state->Cr8 = value;
+        if (_bus.TryReadMsr(MsrApicBase, out ulong apic))
+        {
+            _bus.WriteMmio((apic & ApicBaseFrame) + ApicTaskPriority, 4, value << 4);
+        }
+
+        return true;
+    }
+
+    /// <summary>MOV to CR0. Undefined bits are ignored; PG without PE and NW without CD raise #GP. With
+    /// EFER.LME, PG enters and leaves IA-32e mode (SDM vol. 3, 9.8.5).</summary>
     private bool TrySetCr0(ulong value)
     {
         value = (value & Cr0Defined) | ControlBits.Cr0ExtensionType;
-        if (((value & ControlBits.Cr0Paging) != 0 && (value & ControlBits.Cr0Protection) == 0)
+        bool paging = (value & ControlBits.Cr0Paging) != 0;
+        if ((paging && (value & ControlBits.Cr0Protection) == 0)
             || ((value & ControlBits.Cr0NotWriteThrough) != 0 && (value & ControlBits.Cr0CacheDisable) == 0))
         {
             return RaiseProtection();
         }
 
         ulong changed = _state->Cr0 ^ value;
+        bool longEnabled = (_state->Efer & ControlBits.EferLongEnable) != 0;
+        const uint longBit = SegmentCache.LongBit;
+        bool longSegment = (_state->Segment(SegmentRegister.Cs).Attributes & longBit) != 0;
+        if (longEnabled && (changed & ControlBits.Cr0Paging) != 0)
+        {
+            bool refused = paging
+                ? (_state->Cr4 & ControlBits.Cr4Pae) == 0 || longSegment || !IsTaskWide
+                : IsLongCode;
+            if (refused)
+            {
+                return RaiseProtection();
+            }
+        }
+
         const ulong pdptes = ControlBits.Cr0Paging | ControlBits.Cr0CacheDisable
             | ControlBits.Cr0NotWriteThrough;
-        if ((value & ControlBits.Cr0Paging) != 0 && (changed & pdptes) != 0
+        if (paging && (changed & pdptes) != 0 && !longEnabled
             && (_state->Cr4 & ControlBits.Cr4Pae) != 0 && !TryLoadPdptes(_state->Cr3))
         {
             return RaiseProtection();
         }
 
         _state->Cr0 = value;
+        _state->Efer = paging && longEnabled ? _state->Efer | ControlBits.EferLongActive
+            : _state->Efer & ~ControlBits.EferLongActive;
         const ulong translation = ControlBits.Cr0Paging | ControlBits.Cr0Protection
             | ControlBits.Cr0WriteProtect;
         if ((changed & translation) != 0)
@@ -94,12 +139,23 @@ public sealed unsafe partial class Processor
         return true;
     }
 
+    /// <summary>TR holds no 16-bit TSS, with which IA-32e mode cannot be entered.</summary>
+    private bool IsTaskWide => (_state->Segment(SegmentRegister.Tr).Type & 8) != 0;
+
     /// <summary>Loads CR3; in PAE mode the PDPTEs with it. False (nothing recorded): a PDPTE has reserved
-    /// bits set.</summary>
+    /// bits set, or the address is beyond the physical ones.</summary>
     private bool TrySetCr3(ulong value)
     {
         const ulong pae = ControlBits.Cr4Pae;
-        if ((_state->Cr0 & ControlBits.Cr0Paging) != 0 && (_state->Cr4 & pae) != 0 && !TryLoadPdptes(value))
+        if (IsLongMode)
+        {
+            if (value >> PageWalk.PhysicalAddressBits != 0)
+            {
+                return false;
+            }
+        }
+        else if ((_state->Cr0 & ControlBits.Cr0Paging) != 0 && (_state->Cr4 & pae) != 0
+            && !TryLoadPdptes(value))
         {
             return false;
         }
@@ -111,14 +167,14 @@ public sealed unsafe partial class Processor
 
     private bool TrySetCr4(ulong value)
     {
-        if ((value & ~_model.Cr4Mask) != 0)
+        if ((value & ~_model.Cr4Mask) != 0 || (IsLongMode && (value & ControlBits.Cr4Pae) == 0))
         {
             return RaiseProtection();
         }
 
         ulong changed = _state->Cr4 ^ value;
         if ((value & ControlBits.Cr4Pae) != 0 && (_state->Cr0 & ControlBits.Cr0Paging) != 0
-            && (changed & Cr4Pdptes) != 0 && !TryLoadPdptes(_state->Cr3))
+            && !IsLongMode && (changed & Cr4Pdptes) != 0 && !TryLoadPdptes(_state->Cr3))
         {
             return RaiseProtection();
         }
@@ -156,7 +212,7 @@ public sealed unsafe partial class Processor
     /// <summary>LMSW: the low four bits of CR0; PE can be set but not cleared.</summary>
     private bool ExecuteLoadMachineStatus(in Instruction instruction)
     {
-        if (!RequireRing0() || !TryReadOperand(instruction, 0, 2, out uint value))
+        if (!RequireRing0() || !TryReadWord(instruction, 0, out uint value))
         {
             return false;
         }
@@ -189,12 +245,17 @@ public sealed unsafe partial class Processor
     /// <summary>LGDT and LIDT; with 16-bit operand size the base has 24 bits.</summary>
     private bool ExecuteLoadTable(in Instruction instruction, bool global, bool narrow)
     {
-        if (!RequireRing0() || !TryReadTable(instruction, out uint limit, out uint tableBase))
+        if (!RequireRing0() || !TryReadTable(instruction, out uint limit, out ulong tableBase))
         {
             return false;
         }
 
-        tableBase &= narrow ? 0xFF_FFFF : uint.MaxValue;
+        tableBase &= narrow ? 0xFF_FFFF : ulong.MaxValue;
+        if (!IsCanonical(tableBase))
+        {
+            return RaiseProtection();
+        }
+
         if (global)
         {
             _state->GdtLimit = limit;
@@ -210,19 +271,23 @@ public sealed unsafe partial class Processor
         return true;
     }
 
-    private bool TryReadTable(in Instruction instruction, out uint limit, out uint tableBase)
+    /// <summary>Bytes of a table's limit and base in memory: the base has 8 bytes in 64-bit code.</summary>
+    private int TableBytes => IsLongCode ? 10 : 6;
+
+    private bool TryReadTable(in Instruction instruction, out uint limit, out ulong tableBase)
     {
+        byte* image = stackalloc byte[16];
+        int bytes = TableBytes;
         limit = 0;
         tableBase = 0;
-        ulong image = 0;
-        if (!TryOperandAddress(instruction, 6, write: false, out ulong linear)
-            || !_memory.TryReadBytes(linear, (byte*)&image, 6, IsUser))
+        if (!TryOperandAddress(instruction, bytes, write: false, out ulong linear)
+            || !_memory.TryReadBytes(linear, image, bytes, IsUser))
         {
             return false;
         }
 
-        limit = (ushort)image;
-        tableBase = (uint)(image >> 16);
+        limit = *(ushort*)image;
+        tableBase = bytes == 6 ? *(uint*)(image + 2) : *(ulong*)(image + 2);
         return true;
     }
 
@@ -230,9 +295,12 @@ public sealed unsafe partial class Processor
     /// do.</summary>
     private bool ExecuteStoreTable(in Instruction instruction, uint limit, ulong tableBase)
     {
-        ulong image = (limit & 0xFFFF) | ((ulong)(uint)tableBase << 16);
-        return TryOperandAddress(instruction, 6, write: true, out ulong linear)
-            && _memory.TryWriteBytes(linear, (byte*)&image, 6, IsUser);
+        byte* image = stackalloc byte[16];
+        int bytes = TableBytes;
+        *(ushort*)image = (ushort)limit;
+        *(ulong*)(image + 2) = tableBase;
+        return TryOperandAddress(instruction, bytes, write: true, out ulong linear)
+            && _memory.TryWriteBytes(linear, image, bytes, IsUser);
     }
 
     /// <summary>LLDT.</summary>
@@ -257,8 +325,18 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        ref SegmentCache segment = ref _state->Segment(SegmentOf(instruction));
-        _memory.FlushPage((uint)(segment.Base + EffectiveAddress(instruction)));
+        SegmentRegister register = SegmentOf(instruction);
+        ulong linear = EffectiveAddress(instruction);
+        if (!IsLongCode || register is SegmentRegister.Fs or SegmentRegister.Gs)
+        {
+            linear += _state->Segment(register).Base;
+        }
+
+        if (IsCanonical(linear))
+        {
+            _memory.FlushPage(linear);
+        }
+
         return true;
     }
 
@@ -266,7 +344,7 @@ public sealed unsafe partial class Processor
     private bool ExecuteLoadFarPointer(in Instruction instruction, SegmentRegister register)
     {
         int size = SizeOf(instruction.Op0Register);
-        if (!TryReadFarPointer(instruction, size, out uint offset, out uint selector)
+        if (!TryReadFarPointer(instruction, size, out ulong offset, out uint selector)
             || !TryLoadSegment(register, selector))
         {
             return false;
@@ -281,7 +359,7 @@ public sealed unsafe partial class Processor
     /// <summary>LAR and LSL: ZF says whether the selector's descriptor is visible from here.</summary>
     private bool ExecuteLoadAccessOrLimit(in Instruction instruction, bool limit)
     {
-        if (!TryReadOperand(instruction, 1, 2, out uint selector)
+        if (!TryReadWord(instruction, 1, out uint selector)
             || !TryInspect(selector & 0xFFFF, out ulong descriptor, out SegmentCache segment,
                 out bool visible))
         {
@@ -292,7 +370,8 @@ public sealed unsafe partial class Processor
         {
             // TSSs and LDTs have a limit; LAR also sees call gates and task gates.
             uint type = segment.Type;
-            visible = type is 1 or 2 or 3 or 9 or 11 || (!limit && (type is 4 or 5 or 12));
+            visible = IsLongMode ? type is 2 or 9 or 11 || (!limit && type == 12)
+                : type is 1 or 2 or 3 or 9 or 11 || (!limit && (type is 4 or 5 or 12));
         }
 
         if (visible)
@@ -316,7 +395,7 @@ public sealed unsafe partial class Processor
     /// <summary>VERR and VERW.</summary>
     private bool ExecuteVerify(in Instruction instruction, bool write)
     {
-        if (!TryReadOperand(instruction, 0, 2, out uint selector)
+        if (!TryReadWord(instruction, 0, out uint selector)
             || !TryInspect(selector & 0xFFFF, out _, out SegmentCache segment, out bool visible))
         {
             return false;
@@ -359,12 +438,12 @@ public sealed unsafe partial class Processor
     /// <summary>ARPL: raises the RPL of a selector to that of another.</summary>
     private bool ExecuteAdjustRpl(in Instruction instruction)
     {
-        if (!TryReadOperand(instruction, 0, 2, out uint selector))
+        if (!TryReadWord(instruction, 0, out uint selector))
         {
             return false;
         }
 
-        uint rpl = ReadRegister(instruction.Op1Register) & 3;
+        uint rpl = (uint)ReadRegister(instruction.Op1Register) & 3;
         bool raise = (selector & 3) < rpl;
         if (raise && !TryWriteOperand(instruction, 0, 2, (selector & 0xFFFC) | rpl))
         {

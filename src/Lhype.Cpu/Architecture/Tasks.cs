@@ -384,8 +384,9 @@ public sealed unsafe partial class Processor
             return Raise(vector, SelectorError(selector));
         }
 
-        return (segment.Attributes & AttributePresent) != 0
-            || Raise(notPresentVector, SelectorError(selector));
+        return ((segment.Attributes & AttributePresent) != 0
+            || Raise(notPresentVector, SelectorError(selector)))
+            && TryWidenSystemSegment(selector, vector, ref segment);
     }
 
     /// <summary>LTR: an available TSS of the GDT becomes busy.</summary>
@@ -407,7 +408,8 @@ public sealed unsafe partial class Processor
         }
 
         SegmentCache task = Unpack(descriptor, selector);
-        if ((task.Attributes & (AttributeSegment | 7)) != SystemTss16)
+        uint wanted = IsLongMode ? SystemTss32 : task.Attributes & 8 | SystemTss16;
+        if ((task.Attributes & (AttributeSegment | 15)) != wanted)
         {
             return RaiseProtection(SelectorError(selector));
         }
@@ -415,6 +417,11 @@ public sealed unsafe partial class Processor
         if ((task.Attributes & AttributePresent) == 0)
         {
             return Raise(Vector.SegmentNotPresent, SelectorError(selector));
+        }
+
+        if (!TryWidenSystemSegment(selector, Vector.GeneralProtection, ref task))
+        {
+            return false;
         }
 
         _ = TryLocateDescriptor(selector, out ulong linear);

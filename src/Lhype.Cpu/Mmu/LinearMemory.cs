@@ -48,8 +48,13 @@ public sealed unsafe partial class LinearMemory : IDisposable
             _pageFlags[gpa >> 12] = PageFlag.Device;
         }
 
+        for (ulong gpa = ram.LowSize; gpa < GuestRam.HighStart && gpa >> 12 < _pages; gpa += 4096)
+        {
+            _pageFlags[gpa >> 12] = PageFlag.Device;
+        }
+
         state->RamBase = (ulong)ram.Base;
-        state->RamLowSize = ram.LowSize;
+        state->RamEnd = _pages << 12;
         state->PageFlags = (ulong)_pageFlags;
         state->LocalLog = _localLog.Address;
         state->GlobalLog = _globalLog.Address;

@@ -5,6 +5,7 @@
 // Commit after the instruction has run. All faults happen in Prepare, before the instruction has changed
 // anything; Commit cannot fail.
 
+using Lhype.Cpu.Architecture;
 
 namespace Lhype.Cpu.Mmu;
 
@@ -18,8 +19,8 @@ internal static class AccessInfo
     /// <summary>The instruction reads the operand (so a bounce buffer must be filled; a pure store must not
     /// touch a device first).</summary>
     internal const uint Read = 1 << 18;
-    /// <summary>The address is an offset in the segment given by the bits from <see cref="SegmentShift"/>
-    /// up.</summary>
+    /// <summary>The address is an offset in the segment given by the bits from <see cref="SegmentShift"/> up;
+    /// without this bit 64-bit code has them too.</summary>
     internal const uint Segmented = 1 << 19;
     internal const int SegmentShift = 20;
     /// <summary>The emitted code holds the arithmetic flags in r11 (see HostRegisters).</summary>
@@ -48,6 +49,13 @@ public sealed unsafe partial class LinearMemory
         bool write = (info & AccessInfo.Write) != 0;
         bool user = (info & AccessInfo.User) != 0;
         linear = Wrap(linear);
+        if (!Processor.IsCanonical(linear) || !Processor.IsCanonical(linear + (ulong)size - 1))
+        {
+            bool stack = ((info >> AccessInfo.SegmentShift) & 7) == (uint)SegmentRegister.Ss;
+            _ = Fault.Raise(_state, stack ? Vector.StackFault : Vector.GeneralProtection);
+            return null;
+        }
+
         if ((info & AccessInfo.Aligned) != 0 && (linear & 15) != 0)
         {
             _ = Fault.Raise(_state, Vector.GeneralProtection);

@@ -21,6 +21,8 @@ internal enum WalkKind : uint
     LegacyLarge,
     /// <summary>8-byte entries.</summary>
     Pae,
+    /// <summary>Four levels of them.</summary>
+    Long,
 }
 
 /// <summary>What LinearMemory knows of a page of guest-physical memory, one byte each.</summary>
@@ -82,10 +84,14 @@ public sealed unsafe partial class LinearMemory
     {
         const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
         if ((_state->Cr0 & needed) != needed
-            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0
-            || (_state->Efer & ControlBits.EferLongActive) != 0)
+            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0)
         {
             return WalkKind.None;
+        }
+
+        if ((_state->Efer & ControlBits.EferLongActive) != 0)
+        {
+            return WalkKind.Long;
         }
 
         bool extended = (_state->Cr4 & ControlBits.Cr4Pae) != 0;
@@ -152,7 +158,7 @@ public sealed unsafe partial class LinearMemory
 
         if ((_executedPages[(linear >> 18) & 0x3FFF] >> (int)((linear >> 12) & 63) & 1) != 0)
         {
-            DropJumps((uint)linear >> 12);
+            DropJumps(linear >> 12);
             ForgetReturns();
         }
     }
@@ -198,7 +204,7 @@ public sealed unsafe partial class LinearMemory
         Log(page->Global != 0, large: false, linear & PageMask, offset);
         JumpEntry* entry = (JumpEntry*)((byte*)_state + offset);
         entry->Host = host;
-        entry->NegatedLinear = 0 - (uint)linear;
+        entry->NegatedLinear = 0 - linear;
     }
 
     /// <summary>Empties the code TLB: the tables its entries point to are about to go.</summary>
@@ -230,7 +236,7 @@ public sealed unsafe partial class LinearMemory
     }
 
     /// <summary>Forgets all jumps into one linear page. Its entries are neighbours in each table.</summary>
-    private void DropJumps(uint page)
+    private void DropJumps(ulong page)
     {
         int first = (int)(page << 12 & (CpuState.JumpTableEntries - 1));
         for (int table = 0; table < _jumpTables; table++)

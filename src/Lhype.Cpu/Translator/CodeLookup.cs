@@ -1,6 +1,7 @@
 // From a linear address to host code: the code TLB, the fetch walk, the translator, and the linking of direct
 // jumps.
 
+using Lhype.Cpu.Architecture;
 using Lhype.Cpu.Mmu;
 
 namespace Lhype.Cpu.Translator;
@@ -120,6 +121,12 @@ internal sealed unsafe partial class TranslatorVcpu
     /// recorded.</summary>
     private CodePage? EnterCodePage(ulong linear, uint mode)
     {
+        if (!Processor.IsCanonical(linear))
+        {
+            _ = Fault.Raise(_state, Vector.GeneralProtection);
+            return null;
+        }
+
         if (!_memory.TryResolveCode(linear, (mode & ModeKey.User) != 0, out PageTranslation translation))
         {
             return null;

@@ -181,6 +181,61 @@ internal sealed unsafe partial class Emitter
     internal void Lea(int destination, int baseRegister, int displacement, bool wide = false) =>
         OpMemory(0x8D, destination, baseRegister, displacement, wide);
 
+    /// <summary>lea r, [base + displacement] for any displacement: one that 32 bits do not hold needs a step
+    /// of 2 GiB more. Flags untouched.</summary>
+    internal void LeaFar(int destination, int baseRegister, long displacement, bool wide)
+    {
+        if (displacement > int.MaxValue)
+        {
+            Lea(destination, baseRegister, int.MaxValue, wide: true);
+            Lea(destination, destination, (int)(displacement - int.MaxValue), wide);
+            return;
+        }
+
+        Lea(destination, baseRegister, (int)displacement, wide);
+    }
+
+    /// <summary>lea r, [base + index * scale + displacement]; no base if it is negative. Flags
+    /// untouched.</summary>
+    internal void LeaScaled(int destination, int baseRegister, int index, int scale, int displacement,
+        bool wide)
+    {
+        int scaleBits = scale switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 };
+        bool none = baseRegister < 0;
+        Rex(wide, destination, index, none ? 0 : baseRegister, force: false);
+        Byte(0x8D);
+        bool small = !none && displacement == (sbyte)displacement;
+        Byte((none ? 0 : small ? 0x40 : 0x80) | ((destination & 7) << 3) | 4);
+        Byte((scaleBits << 6) | ((index & 7) << 3) | (none ? 5 : baseRegister & 7));
+        if (small)
+        {
+            Byte(displacement);
+        }
+        else
+        {
+            Int32(displacement);
+        }
+    }
+
+    /// <summary>mov r64, constant, in the shortest form.</summary>
+    internal void MoveConstant(int destination, long value)
+    {
+        if (value == (uint)value)
+        {
+            MoveImmediate(destination, (int)value);
+        }
+        else if (value == (int)value)
+        {
+            Rex(true, 0, 0, destination, force: true);
+            Bytes(0xC7, (byte)(0xC0 | (destination & 7)));
+            Int32((int)value);
+        }
+        else
+        {
+            MoveImmediate64(destination, value);
+        }
+    }
+
     /// <summary>lea r64, [base + index].</summary>
     internal void LeaIndexed(int destination, int baseRegister, int index)
     {

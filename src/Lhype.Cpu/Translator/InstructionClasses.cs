@@ -51,7 +51,7 @@ internal sealed class InstructionClasses
         {
             case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
                 or Mnemonic.Wbinvd
-                or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Lss:
+                or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
                 return instruction.Op0Kind == OpKind.Register
@@ -89,30 +89,33 @@ internal sealed class InstructionClasses
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Jmp or Mnemonic.Call:
-                return plain && instruction.Op0Kind is OpKind.NearBranch32 or OpKind.Register or OpKind.Memory
+                return plain && IsNearTarget(instruction)
                     && !instruction.IsJmpFarIndirect && !instruction.IsCallFarIndirect
                         && !IsOperand16(instruction)
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Ret:
-                return plain && instruction.Code is Code.Retnd or Code.Retnd_imm16
+                return plain
+                    && instruction.Code is Code.Retnd or Code.Retnd_imm16 or Code.Retnq or Code.Retnq_imm16
                     ? InstructionKind.Special : InstructionKind.Trap;
-            case Mnemonic.Jecxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
-                return plain && instruction.Op0Kind == OpKind.NearBranch32
-                    && instruction.Code is Code.Jecxz_rel8_32
+            case Mnemonic.Jecxz or Mnemonic.Jrcxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+                return plain && instruction.Op0Kind is OpKind.NearBranch32 or OpKind.NearBranch64
+                    && instruction.Code is Code.Jecxz_rel8_32 or Code.Jecxz_rel8_64 or Code.Jrcxz_rel8_64
                     or Code.Loop_rel8_32_ECX or Code.Loope_rel8_32_ECX or Code.Loopne_rel8_32_ECX
+                    or Code.Loop_rel8_64_ECX or Code.Loope_rel8_64_ECX or Code.Loopne_rel8_64_ECX
+                    or Code.Loop_rel8_64_RCX or Code.Loope_rel8_64_RCX or Code.Loopne_rel8_64_RCX
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Jcxz:
                 return InstructionKind.Trap;
             case Mnemonic.Push:
-                return plain && IsStack32(instruction) ? InstructionKind.Special : InstructionKind.Trap;
+                return plain && IsFullSlot(instruction) ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Pop:
-                return plain && IsStack32(instruction) && !(instruction.Op0Kind == OpKind.Register
+                return plain && IsFullSlot(instruction) && !(instruction.Op0Kind == OpKind.Register
                     && instruction.Op0Register.IsSegmentRegister()) ? InstructionKind.Special
                         : InstructionKind.Trap;
             case Mnemonic.Leave:
-                return plain && instruction.Code == Code.Leaved ? InstructionKind.Special
+                return plain && instruction.Code is Code.Leaved or Code.Leaveq ? InstructionKind.Special
                     : InstructionKind.Trap;
-            case Mnemonic.Pushfd:
+            case Mnemonic.Pushfd or Mnemonic.Pushfq:
                 return plain && (mode & ModeKey.TrapFlags) == 0 ? InstructionKind.Special
                     : InstructionKind.Trap;
             case Mnemonic.Cli or Mnemonic.Sti:
@@ -124,9 +127,10 @@ internal sealed class InstructionClasses
                     ? InstructionKind.Special : InstructionKind.Copy;
             case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Stosb or Mnemonic.Stosw
                 or Mnemonic.Stosd or Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd
-                or Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Cmpsb or Mnemonic.Cmpsw:
+                or Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Cmpsb or Mnemonic.Cmpsw
+                or Mnemonic.Lodsq or Mnemonic.Stosq or Mnemonic.Scasq or Mnemonic.Movsq or Mnemonic.Cmpsq:
             case Mnemonic.Movsd or Mnemonic.Cmpsd when instruction.IsStringInstruction:
-                return plain && IsString32(instruction) && IsEmittedString(instruction, mode)
+                return plain && HasFullIndex(instruction) && IsEmittedString(instruction, mode)
                     ? InstructionKind.Special : InstructionKind.Trap;
             case Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
                 return InstructionKind.Special;
@@ -135,7 +139,7 @@ internal sealed class InstructionClasses
             default:
                 if (instruction.FlowControl == FlowControl.ConditionalBranch)
                 {
-                    return plain && instruction.Op0Kind == OpKind.NearBranch32
+                    return plain && IsNearTarget(instruction)
                         ? InstructionKind.Special : InstructionKind.Trap;
                 }
 
@@ -155,6 +159,12 @@ internal sealed class InstructionClasses
         }
 
         bool ring0 = (mode & ModeKey.TrapFlags) == 0;
+        if ((mode & ModeKey.LongMode) != 0)
+        {
+            return instruction.Mnemonic == Mnemonic.Rdtsc
+                || ((mode & ModeKey.Long) != 0 && IsEmittedLong(instruction, ring0));
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Rdtsc or Mnemonic.Sysenter or Mnemonic.Int:
@@ -165,7 +175,7 @@ internal sealed class InstructionClasses
                 return ring0 && instruction.Code == Code.Sysexitd;
             case Mnemonic.Pop:
                 return instruction.Op0Kind == OpKind.Register && IsThreadOrData(instruction.Op0Register)
-                    && IsStack32(instruction) && (mode & ModeKey.Window) == 0;
+                    && IsFullSlot(instruction) && (mode & ModeKey.Window) == 0;
             case Mnemonic.Mov:
                 break;
             default:
@@ -179,10 +189,21 @@ internal sealed class InstructionClasses
                 || source is Register.CR0 or Register.CR2 or Register.CR3));
     }
 
+    private static bool IsEmittedLong(in Instruction instruction, bool ring0) => instruction.Mnemonic switch
+    {
+        Mnemonic.Syscall => true,
+        Mnemonic.Sysretq or Mnemonic.Iretq or Mnemonic.Swapgs or Mnemonic.Popfq or Mnemonic.Invlpg => ring0,
+        Mnemonic.Mov => ring0 && instruction.Op0Kind == OpKind.Register
+            && instruction.Op1Kind == OpKind.Register
+            && (instruction.Op0Register == Register.CR3
+                || instruction.Op1Register is Register.CR0 or Register.CR2 or Register.CR3),
+        _ => false,
+    };
+
     /// <summary>The emitted system instructions behind which the block continues.</summary>
     private static bool GoesOnInBlock(in Instruction instruction) => instruction.Mnemonic switch
     {
-        Mnemonic.Rdtsc or Mnemonic.Popfd => true,
+        Mnemonic.Rdtsc or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Swapgs => true,
         Mnemonic.Pop => instruction.Op0Register is Register.DS or Register.ES,
         Mnemonic.Mov => instruction.Op0Register is Register.DS or Register.ES
             || instruction.Op1Register.IsCR(),
@@ -196,6 +217,7 @@ internal sealed class InstructionClasses
     internal static bool KeepsMode(in Instruction instruction) => instruction.IsStringInstruction
         || instruction.Mnemonic is Mnemonic.In or Mnemonic.Out or Mnemonic.Rdtsc or Mnemonic.Cpuid
             or Mnemonic.Rdmsr or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
+            or Mnemonic.Fxsave64 or Mnemonic.Fxrstor64 or Mnemonic.Swapgs or Mnemonic.Rdtscp
             or Mnemonic.Invlpg or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
             or Mnemonic.Cli;
 
@@ -242,6 +264,8 @@ internal sealed class InstructionClasses
                 or Mnemonic.Cpuid or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdpmc or Mnemonic.Rdpid
                 or Mnemonic.In or Mnemonic.Out or Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Popf
                 or Mnemonic.Popfd or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
+                or Mnemonic.Pushfq or Mnemonic.Popfq or Mnemonic.Fxsave64 or Mnemonic.Fxrstor64
+                or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase
                 or Mnemonic.Fnstenv
                 or Mnemonic.Fldenv or Mnemonic.Clflush or Mnemonic.Clflushopt or Mnemonic.Monitor
                 or Mnemonic.Mwait
@@ -268,7 +292,19 @@ internal sealed class InstructionClasses
         instruction.Code is Code.Jmp_rel16 or Code.Jmp_rel8_16
         or Code.Jmp_rm16 or Code.Call_rel16 or Code.Call_rm16;
 
-    private static bool IsStack32(in Instruction instruction) => instruction.StackPointerIncrement is 4 or -4;
+    /// <summary>A near branch that emitted code can make: through a register or memory, or direct to a place
+    /// whose distance from this page is a 32-bit number.</summary>
+    private static bool IsNearTarget(in Instruction instruction) => instruction.Op0Kind switch
+    {
+        OpKind.NearBranch32 or OpKind.Register or OpKind.Memory => true,
+        OpKind.NearBranch64 => (long)instruction.NearBranch64 is > int.MinValue + 8192
+            and < int.MaxValue - 8192,
+        _ => false,
+    };
+
+    /// <summary>The stack slot has the natural size: 4 bytes, or 8 in 64-bit code.</summary>
+    private static bool IsFullSlot(in Instruction instruction) =>
+        instruction.StackPointerIncrement is 4 or -4 or 8 or -8;
 
     /// <summary>Single string instructions, and REP MOVS and REP STOS; not under TF, which traps after every
     /// iteration, nor through FS or GS that may be closed.</summary>
@@ -293,14 +329,19 @@ internal sealed class InstructionClasses
 
         return open && (mode & ModeKey.SingleStep) == 0
             && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
-            or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;
+            or Mnemonic.Movsd or Mnemonic.Movsq or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd
+            or Mnemonic.Stosq;
     }
 
-    private static bool IsString32(in Instruction instruction)
+    /// <summary>The address size is the natural one: ESI and EDI, or RSI and RDI in 64-bit code.</summary>
+    private static bool HasFullIndex(in Instruction instruction)
     {
+        bool wide = instruction.CodeSize == CodeSize.Code64;
         for (int i = 0; i < instruction.OpCount; i++)
         {
-            if (instruction.GetOpKind(i) is OpKind.MemorySegSI or OpKind.MemoryESDI or OpKind.MemorySegDI)
+            OpKind kind = instruction.GetOpKind(i);
+            if (kind is OpKind.MemorySegSI or OpKind.MemoryESDI or OpKind.MemorySegDI
+                || (wide && kind is OpKind.MemorySegESI or OpKind.MemoryESEDI or OpKind.MemorySegEDI))
             {
                 return false;
             }

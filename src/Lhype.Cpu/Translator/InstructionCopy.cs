@@ -197,7 +197,8 @@ internal static unsafe class InstructionCopy
         }
     }
 
-    private static int LongMove(int opcode) =>
+    /// <summary>The long form of MOV AL/eAX, moffs (A0-A3).</summary>
+    internal static int LongMove(int opcode) =>
         opcode switch { 0xA0 => 0x8A, 0xA1 => 0x8B, 0xA2 => 0x88, _ => 0x89 };
 
     private static void EmitWindowPrefix(Emitter emitter, OperandForm form)
@@ -310,7 +311,8 @@ internal static unsafe class InstructionCopy
         }
     }
 
-    private static bool HasModRm(int map, int opcode) =>
+    /// <summary>True if a ModRM byte follows the opcode.</summary>
+    internal static bool HasModRm(int map, int opcode) =>
         map > 1 || ((map == 0 ? ModRmOneByte : ModRmTwoByte)[opcode >> 5] >> (opcode & 31) & 1) != 0;
 
     /// <summary>MMX, SSE and MOVNTI opcodes, where 66 is part of the opcode and not an operand
@@ -336,7 +338,7 @@ internal static unsafe class InstructionCopy
     }
 
     /// <summary>Bytes of SIB and displacement after a ModRM byte (SDM vol. 2, tables 2-1 to 2-3).</summary>
-    private static int AddressBytes(byte* afterModRm, int modRm, bool address16)
+    internal static int AddressBytes(byte* afterModRm, int modRm, bool address16)
     {
         int mod = modRm >> 6;
         int rm = modRm & 7;
@@ -373,7 +375,8 @@ internal static unsafe class InstructionCopy
     /// <summary>True if AH, CH, DH or BH is an operand: no REX prefix can stand beside it.</summary>
     internal static bool UsesHighByte(in Instruction instruction) => HighByteRegister(instruction) >= 0;
 
-    private static int HighByteRegister(in Instruction instruction)
+    /// <summary>4 to 7 for AH, CH, DH or BH among the operands, otherwise -1.</summary>
+    internal static int HighByteRegister(in Instruction instruction)
     {
         for (int i = 0; i < instruction.OpCount; i++)
         {

@@ -49,7 +49,7 @@ internal sealed unsafe partial class Translator
                 return LowerCall(instruction);
             case Mnemonic.Ret:
                 return LowerReturn(instruction);
-            case Mnemonic.Jecxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
+            case Mnemonic.Jecxz or Mnemonic.Jrcxz or Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne:
                 return LowerLoop(instruction);
             case Mnemonic.Push:
                 LowerPush(instruction);
@@ -60,7 +60,7 @@ internal sealed unsafe partial class Translator
             case Mnemonic.Leave:
                 LowerLeave(instruction);
                 return false;
-            case Mnemonic.Pushfd:
+            case Mnemonic.Pushfd or Mnemonic.Pushfq:
                 LowerPushFlags(instruction);
                 return false;
             case Mnemonic.Cli:
@@ -75,19 +75,19 @@ internal sealed unsafe partial class Translator
             case Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc:
                 LowerBitString(instruction);
                 return false;
-            case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd:
+            case Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Lodsq:
                 LowerLoadString(instruction);
                 return false;
-            case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd:
+            case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq:
                 LowerStoreString(instruction);
                 return false;
-            case Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd:
+            case Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd or Mnemonic.Scasq:
                 LowerScanString(instruction);
                 return false;
-            case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd:
+            case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq:
                 LowerMoveString(instruction);
                 return false;
-            case Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd:
+            case Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq:
                 LowerCompareString(instruction);
                 return false;
             case Mnemonic.Lea:
@@ -114,7 +114,7 @@ internal sealed unsafe partial class Translator
         if (!HasMemoryOperand(instruction))
         {
             FlagsForBody(instruction);
-            InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
+            EmitCopy(instruction, OperandForm.None);
             return false;
         }
 
@@ -135,9 +135,21 @@ internal sealed unsafe partial class Translator
         }
 
         BeginOperand(instruction, size, read, write);
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
+        EmitCopy(instruction, PointerForm);
         EndOperand();
         return false;
+    }
+
+    private void EmitCopy(in Instruction instruction, OperandForm form)
+    {
+        if (_long)
+        {
+            _longCopy.Emit(CurrentBytes, instruction, form != OperandForm.None);
+        }
+        else
+        {
+            InstructionCopy.Emit(_emit, CurrentBytes, instruction, form);
+        }
     }
 
     private OperandForm PointerForm => Windowed ? OperandForm.WindowPointer : OperandForm.Pointer;
@@ -206,6 +218,12 @@ internal sealed unsafe partial class Translator
     private void LowerLea(in Instruction instruction)
     {
         Register destination = instruction.Op0Register;
+        if (_long)
+        {
+            LowerLongLea(instruction);
+            return;
+        }
+
         bool wide = destination >= Register.EAX;
         bool address16 = IsAddress16(instruction);
         int target = wide ? Host.Of(Number(destination)) : Host.Address;
@@ -219,25 +237,46 @@ internal sealed unsafe partial class Translator
         }
     }
 
+    /// <summary>LEA to a register of 64, 32 or 16 bits in 64-bit code.</summary>
+    private void LowerLongLea(in Instruction instruction)
+    {
+        Register destination = instruction.Op0Register;
+        if (destination >= Register.EAX)
+        {
+            EmitLongEffectiveAddress(TargetRegister(destination, Host.Scratch), instruction,
+                destination >= Register.RAX);
+        }
+        else
+        {
+            EmitLongEffectiveAddress(Host.Address, instruction);
+            int target = LoadedRegister(destination, Host.Scratch);
+            _emit.Byte(0x66);
+            _emit.OpRegister(0x89, Host.Address, target);
+        }
+
+        StoreLoaded(destination, Host.Scratch);
+    }
+
     private void LowerPush(in Instruction instruction)
     {
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            BeginOperand(instruction, 4, read: true, write: false);
+            BeginOperand(instruction, SlotBytes, read: true, write: false);
             EmitLoadOperand(Host.Scratch);
-            _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+            _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
             EndOperand();
         }
 
-        BeginStackOperand(instruction, -4, write: true);
+        BeginStackOperand(instruction, -SlotBytes, write: true);
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+            _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
             EmitStoreOperand(Host.Scratch);
         }
         else if (instruction.Op0Kind != OpKind.Register)
         {
-            EmitOnOperand(0xC7, 0);
+            // In 64-bit code the immediate is sign-extended.
+            EmitOnOperand(0xC7, 0, _long);
             _emit.Int32((int)instruction.GetImmediate(0));
         }
         else if (instruction.Op0Register.IsSegmentRegister())
@@ -248,10 +287,10 @@ internal sealed unsafe partial class Translator
         }
         else
         {
-            EmitStoreOperand(Host.Of(Number(instruction.Op0Register)));
+            EmitStoreOperand(LoadedRegister(instruction.Op0Register, Host.Scratch));
         }
 
-        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -SlotBytes, wide: _long);
         EndOperand();
     }
 
@@ -260,11 +299,12 @@ internal sealed unsafe partial class Translator
         BeginStackOperand(instruction, 0, write: false);
         if (instruction.Op0Kind == OpKind.Register)
         {
-            int destination = Host.Of(Number(instruction.Op0Register));
+            int destination = TargetRegister(instruction.Op0Register, Host.Scratch);
             EmitLoadOperand(destination);
+            StoreLoaded(instruction.Op0Register, Host.Scratch);
             if (destination != Host.GuestEsp)
             {
-                _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+                _emit.Lea(Host.GuestEsp, Host.GuestEsp, SlotBytes, wide: _long);
             }
 
             EndOperand();
@@ -274,28 +314,28 @@ internal sealed unsafe partial class Translator
         // POP to memory computes an ESP-based address after ESP has been incremented, yet must not change ESP
         // if the store faults.
         EmitLoadOperand(Host.Scratch);
-        _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
         EndOperand();
         Instruction adjusted = instruction;
-        if (adjusted.MemoryBase == Register.ESP)
+        if (adjusted.MemoryBase is Register.ESP or Register.RSP)
         {
-            adjusted.MemoryDisplacement64 = adjusted.MemoryDisplacement32 + 4;
+            adjusted.MemoryDisplacement64 += (ulong)SlotBytes;
         }
 
-        BeginOperand(adjusted, 4, read: false, write: true);
-        _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        BeginOperand(adjusted, SlotBytes, read: false, write: true);
+        _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
         EmitStoreOperand(Host.Scratch);
-        _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, SlotBytes, wide: _long);
         EndOperand();
     }
 
     private void LowerLeave(in Instruction instruction)
     {
-        _emit.Move(Host.Address, Host.Rbp);
-        BeginAccess(instruction, 4, read: true, write: false, segmented: false, SegmentRegister.Ss);
+        _emit.Move(Host.Address, Host.Rbp, wide: _long);
+        BeginAccess(instruction, SlotBytes, read: true, write: false, segmented: false, SegmentRegister.Ss);
         EmitLoadOperand(Host.Scratch);
-        _emit.Lea(Host.GuestEsp, Host.Rbp, 4);
-        _emit.Move(Host.Rbp, Host.Scratch);
+        _emit.Lea(Host.GuestEsp, Host.Rbp, SlotBytes, wide: _long);
+        _emit.Move(Host.Rbp, Host.Scratch, wide: _long);
         EndOperand();
     }
 
@@ -307,10 +347,10 @@ internal sealed unsafe partial class Translator
         _emit.Byte(0x9C);
         _emit.Bytes(0x41, 0x5A);
         _emit.Store(Host.Scratch2, Host.State, Offset.Temp0);
-        BeginStackOperand(instruction, -4, write: true);
+        BeginStackOperand(instruction, -SlotBytes, write: true);
         EnsureFlags();
         EmitPushFlagsBody();
-        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -SlotBytes, wide: _long);
         EndOperand();
     }
 
@@ -356,29 +396,32 @@ internal sealed unsafe partial class Translator
     /// again.</summary>
     private void LowerBitString(in Instruction instruction)
     {
-        bool word = instruction.Op1Register < Register.EAX;
-        int source = Host.Of(Number(instruction.Op1Register));
+        Register source = instruction.Op1Register;
+        int size = source < Register.EAX ? 2 : source < Register.RAX ? 4 : 8;
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool write = instruction.Mnemonic != Mnemonic.Bt;
         bool segmented = NeedsSegmentCheck(segment, write);
         FreeFlags();
         EmitAddress(instruction, segment: null);
-        EmitBitOffset(source, word);
-        _emit.OpRegister(0x01, Host.Scratch, Host.Address);
-        if (IsAddress16(instruction))
+        EmitBitOffset(source, size);
+        bool wideAddress = _long && instruction.MemoryBase is not (>= Register.EAX and <= Register.R15D)
+            && instruction.MemoryIndex is not (>= Register.EAX and <= Register.R15D)
+            && instruction.MemoryBase != Register.EIP && instruction.MemoryDisplSize != 4;
+        _emit.OpRegister(0x01, Host.Scratch, Host.Address, wideAddress);
+        if (!_long && IsAddress16(instruction))
         {
             _emit.TruncateTo16(Host.Address);
         }
 
         EmitSegmentBase(segmented ? null : segment);
-        BeginAccess(instruction, word ? 2 : 4, read: true, write, segmented, segment);
+        BeginAccess(instruction, size, read: true, write, segmented, segment);
         bool unparked = !_parked;
         if (unparked && _liveBefore[_current] != 0)
         {
             _emit.ParkFlags();
         }
 
-        EmitBitOffset(source, word);
+        EmitBitOffset(source, size);
         _emit.OpRegister(0x29, Host.Scratch, Host.Address, wide: true);
         if (_liveBefore[_current] != 0)
         {
@@ -387,28 +430,34 @@ internal sealed unsafe partial class Translator
         }
 
         NoteInstruction();
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, PointerForm);
+        EmitCopy(instruction, PointerForm);
         EndOperand();
     }
 
-    /// <summary>r9 = byte offset of the word that bit number <paramref name="source"/> falls into,
+    /// <summary>r9 = byte offset of the word that bit number <paramref name="register"/> falls into,
     /// sign-extended.</summary>
-    private void EmitBitOffset(int source, bool word)
+    private void EmitBitOffset(Register register, int size)
     {
-        if (word)
+        int source = LoadedRegister(register, Host.Scratch);
+        switch (size)
         {
-            _emit.Rex(true, Host.Scratch, 0, source, force: true);
-            _emit.Bytes(0x0F, 0xBF, (byte)(0xC0 | ((Host.Scratch & 7) << 3) | (source & 7)));
-        }
-        else
-        {
-            _emit.OpRegister(0x63, Host.Scratch, source, wide: true);
+            case 2:
+                _emit.Rex(true, Host.Scratch, 0, source, force: true);
+                _emit.Bytes(0x0F, 0xBF, (byte)(0xC0 | ((Host.Scratch & 7) << 3) | (source & 7)));
+                break;
+            case 4:
+                _emit.OpRegister(0x63, Host.Scratch, source, wide: true);
+                break;
+            default:
+                _emit.Move(Host.Scratch, source, wide: true);
+                break;
         }
 
+        int log = size switch { 2 => 1, 4 => 2, _ => 3 };
         _emit.OpRegister(0xC1, 7, Host.Scratch, wide: true);
-        _emit.Byte(word ? 4 : 5);
+        _emit.Byte(log + 3);
         _emit.OpRegister(0xC1, 4, Host.Scratch, wide: true);
-        _emit.Byte(word ? 1 : 2);
+        _emit.Byte(log);
     }
 
     /// <summary>MASKMOVQ and MASKMOVDQU store through DS:EDI: EDI is lent to the host address for the one
@@ -417,8 +466,12 @@ internal sealed unsafe partial class Translator
     {
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool segmented = NeedsSegmentCheck(segment, write: true);
-        EmitEffectiveAddress(Host.Address, Register.EDI, Register.None, 1, 0,
-            address16: instruction.Op0Kind == OpKind.MemorySegDI);
+        _emit.Move(Host.Address, Host.Rdi, wide: instruction.Op0Kind == OpKind.MemorySegRDI);
+        if (instruction.Op0Kind == OpKind.MemorySegDI)
+        {
+            _emit.TruncateTo16(Host.Address);
+        }
+
         EmitSegmentBase(segmented ? null : segment);
         int size = instruction.Mnemonic == Mnemonic.Maskmovq ? 8 : 16;
         BeginAccess(instruction, size, read: true, write: true, segmented, segment);
@@ -429,7 +482,7 @@ internal sealed unsafe partial class Translator
         }
 
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
-        InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.None);
+        EmitCopy(instruction, OperandForm.None);
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
         EndOperand();
     }
@@ -441,16 +494,18 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Register)
         {
             Register destination = instruction.Op0Register;
-            int host = Host.Of(Number(destination));
             if (destination >= Register.EAX)
             {
-                EmitLoadSelector(host, source);
+                EmitLoadSelector(TargetRegister(destination, Host.Scratch), source);
+                StoreLoaded(destination, Host.Scratch);
             }
             else
             {
+                int host = LoadedRegister(destination, Host.Scratch2);
                 EmitLoadSelector(Host.Scratch, source);
                 _emit.Byte(0x66);
                 _emit.OpRegister(0x89, Host.Scratch, host);
+                StoreLoaded(destination, Host.Scratch2);
             }
 
             return;
@@ -459,7 +514,7 @@ internal sealed unsafe partial class Translator
         BeginOperand(instruction, 2, read: false, write: true);
         EmitLoadSelector(Host.Scratch, source);
         _emit.Byte(0x66);
-        EmitStoreOperand(Host.Scratch);
+        EmitOnOperand(0x89, Host.Scratch);
         EndOperand();
     }
 

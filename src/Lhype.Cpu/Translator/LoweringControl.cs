@@ -47,9 +47,9 @@ internal sealed unsafe partial class Translator
     private void EmitSecondPageCheck(int offset, ulong secondGpa)
     {
         FreeFlags();
-        _emit.Lea(Host.Scratch, Host.CodePage, 4096);
+        _emit.Lea(Host.Scratch, Host.CodePage, 4096, wide: _long);
         EmitCodeTlbSlot(Host.Address, Host.Scratch, _mode);
-        _emit.Arithmetic(1, Host.Scratch, (int)_mode);
+        _emit.Arithmetic(1, Host.Scratch, (int)_mode, wide: _long);
         _emit.OpIndexed(0x3B, Host.Scratch, Host.State, Host.Address, Offset.CodeTlb, wide: true);
         AddCrossPageStub(offset);
         _emit.MoveImmediate64(Host.Scratch, (long)_cache.PageFor(secondGpa, _mode).Table);
@@ -80,11 +80,11 @@ internal sealed unsafe partial class Translator
     }
 
     private int TargetOffset(in Instruction instruction) =>
-        _offsets[_current] + (int)instruction.NearBranch32;
+        _offsets[_current] + (int)instruction.NearBranchTarget;
 
     private bool LowerJump(in Instruction instruction)
     {
-        if (instruction.Op0Kind == OpKind.NearBranch32)
+        if (IsDirect(instruction))
         {
             EmitDirectJump(TargetOffset(instruction));
             return true;
@@ -92,30 +92,43 @@ internal sealed unsafe partial class Translator
 
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            BeginOperand(instruction, 4, read: true, write: false);
+            BeginOperand(instruction, SlotBytes, read: true, write: false);
             EmitLoadOperand(Host.Scratch);
             EndOperand();
         }
         else
         {
-            _emit.Move(Host.Scratch, Host.Of(Number(instruction.Op0Register)));
+            EmitTargetFromRegister(instruction);
         }
 
         EmitIndirectJump();
         return true;
     }
 
+    private static bool IsDirect(in Instruction instruction) =>
+        instruction.Op0Kind is OpKind.NearBranch32 or OpKind.NearBranch64;
+
+    /// <summary>r9 = the register operand of a jump or call.</summary>
+    private void EmitTargetFromRegister(in Instruction instruction)
+    {
+        int source = LoadedRegister(instruction.Op0Register, Host.Scratch);
+        if (source != Host.Scratch)
+        {
+            _emit.Move(Host.Scratch, source, wide: _long);
+        }
+    }
+
     private bool LowerCall(in Instruction instruction)
     {
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            BeginOperand(instruction, 4, read: true, write: false);
+            BeginOperand(instruction, SlotBytes, read: true, write: false);
             EmitLoadOperand(Host.Scratch);
-            _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+            _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
             EndOperand();
         }
 
-        BeginStackOperand(instruction, -4, write: true);
+        BeginStackOperand(instruction, -SlotBytes, write: true);
         if (_openOperand >= 0)
         {
             // A store that drops translated code goes on at the next instruction, which here is the target.
@@ -123,23 +136,23 @@ internal sealed unsafe partial class Translator
             _cold[_openOperand].Target = AddTrap(instruction);
         }
 
-        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1]);
+        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1], wide: _long);
         EmitStoreOperand(Host.Scratch2);
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+            _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
         }
         else if (instruction.Op0Kind == OpKind.Register)
         {
-            _emit.Move(Host.Scratch, Host.Of(Number(instruction.Op0Register)));
+            EmitTargetFromRegister(instruction);
         }
 
-        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -4);
+        _emit.Lea(Host.GuestEsp, Host.GuestEsp, -SlotBytes, wide: _long);
         EndOperand();
         EnsureFlags();
         if (_jumps.TableOf(_mode) < 0)
         {
-            if (instruction.Op0Kind == OpKind.NearBranch32)
+            if (IsDirect(instruction))
             {
                 EmitDirectJump(TargetOffset(instruction));
             }
@@ -166,7 +179,7 @@ internal sealed unsafe partial class Translator
     {
         int next = _offsets[_current] + instruction.Length;
         _emit.Bytes(0x41, 0x55);
-        if (instruction.Op0Kind == OpKind.NearBranch32)
+        if (IsDirect(instruction))
         {
             _emit.Byte(0xE8);
             _emit.Int32(0);
@@ -180,12 +193,12 @@ internal sealed unsafe partial class Translator
 
         // pop r13; ecx = r9 - (r13 + next) = r9 + ~(r13 + next) + 1; jecxz over the jump
         _emit.Bytes(0x41, 0x5D);
-        _emit.Lea(Host.Scratch2, Host.CodePage, next);
-        _emit.Bytes(0x41, 0xF7, 0xD2);
+        _emit.Lea(Host.Scratch2, Host.CodePage, next, wide: _long);
+        _emit.Bytes((byte)(0x41 | LongRex), 0xF7, 0xD2);
         _emit.Move(Host.Flags, Host.Rcx, wide: true);
-        _emit.Bytes(0x43, 0x8D, 0x4C, 0x0A);
+        _emit.Bytes((byte)(0x43 | LongRex), 0x8D, 0x4C, 0x0A);
         _emit.Byte(0x01);
-        _emit.Bytes(0x67, 0xE3, 0);
+        EmitJumpIfRcxZero(0);
         int skip = _emit.Offset;
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
         EmitCachedJump(_mode);
@@ -201,12 +214,26 @@ internal sealed unsafe partial class Translator
         }
     }
 
+    /// <summary>REX.W in 64-bit code, otherwise 0.</summary>
+    private int LongRex => _long ? 8 : 0;
+
+    /// <summary>jrcxz in 64-bit code, otherwise jecxz.</summary>
+    private void EmitJumpIfRcxZero(int distance, bool narrow = false)
+    {
+        if (!_long || narrow)
+        {
+            _emit.Byte(0x67);
+        }
+
+        _emit.Bytes(0xE3, (byte)distance);
+    }
+
     private bool LowerReturn(in Instruction instruction)
     {
         BeginStackOperand(instruction, 0, write: false);
         EmitLoadOperand(Host.Scratch);
         _emit.Lea(Host.GuestEsp, Host.GuestEsp,
-            4 + (instruction.Code == Code.Retnd_imm16 ? instruction.Immediate16 : 0));
+            SlotBytes + (instruction.OpCount != 0 ? instruction.Immediate16 : 0), wide: _long);
         EndOperand();
         EnsureFlags();
         if (_jumps.TableOf(_mode) < 0)
@@ -241,28 +268,30 @@ internal sealed unsafe partial class Translator
     {
         EnsureFlags();
         int target = TargetOffset(instruction);
-        if (instruction.Mnemonic == Mnemonic.Jecxz)
+        bool narrow = instruction.Code is Code.Jecxz_rel8_64 or Code.Loop_rel8_64_ECX
+            or Code.Loope_rel8_64_ECX or Code.Loopne_rel8_64_ECX;
+        if (instruction.Mnemonic is Mnemonic.Jecxz or Mnemonic.Jrcxz)
         {
             // jecxz taken; jmp next; taken: jmp target
-            _emit.Bytes(0x67, 0xE3, 0x05);
+            EmitJumpIfRcxZero(5, narrow);
             EmitDirectJump(_offsets[_current + 1]);
             EmitDirectJump(target);
             return true;
         }
 
-        _emit.Lea(Host.Rcx, Host.Rcx, -1);
+        _emit.Lea(Host.Rcx, Host.Rcx, -1, wide: _long && !narrow);
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Loop:
-                _emit.Bytes(0x67, 0xE3, 0x05);
+                EmitJumpIfRcxZero(5, narrow);
                 break;
             case Mnemonic.Loope:
                 // jecxz skip; jne skip; jmp target; skip: jmp next
-                _emit.Bytes(0x67, 0xE3, 0x07);
+                EmitJumpIfRcxZero(7, narrow);
                 _emit.Bytes(0x75, 0x05);
                 break;
             default:
-                _emit.Bytes(0x67, 0xE3, 0x07);
+                EmitJumpIfRcxZero(7, narrow);
                 _emit.Bytes(0x74, 0x05);
                 break;
         }
@@ -338,16 +367,16 @@ internal sealed unsafe partial class Translator
         }
 
         // mov r10d, [r15 + r8 * 2 + table + 8]
-        _emit.Bytes(0x47, 0x8B, 0x94, 0x47);
+        _emit.Bytes((byte)(0x47 | LongRex), 0x8B, 0x94, 0x47);
         _emit.Int32(table + 8);
         _emit.Move(Host.Flags, Host.Rcx, wide: true);
         // lea ecx, [r10 + r9]; jecxz over two instructions
-        _emit.Bytes(0x43, 0x8D, 0x0C, 0x0A);
-        _emit.Bytes(0x67, 0xE3, 8);
+        _emit.Bytes((byte)(0x43 | LongRex), 0x8D, 0x0C, 0x0A);
+        EmitJumpIfRcxZero(8);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
         _emit.Jump(0);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
-        _emit.Lea(Host.CodePage, Host.Scratch, -offset);
+        _emit.Lea(Host.CodePage, Host.Scratch, -offset, wide: _long);
     }
 
     /// <summary> Emits a guard between pages: taken if this page is at <paramref name="fromLinear"/> and the
@@ -364,8 +393,8 @@ internal sealed unsafe partial class Translator
             _emit.ParkFlags();
         }
 
-        _emit.OpRegister(0x81, 7, Host.CodePage);
-        _emit.Int32((int)fromLinear);
+        _long = (mode & ModeKey.Long) != 0;
+        EmitComparePage(fromLinear);
         int miss1 = _emit.JumpForward(Condition.NotEqual);
         _emit.CompareMemory(Host.State, Offset.CodeTlb + slot + 16, (int)stamp);
         int miss2 = _emit.JumpForward(Condition.NotEqual);
@@ -374,7 +403,15 @@ internal sealed unsafe partial class Translator
             _emit.UnparkFlags();
         }
 
-        _emit.MoveImmediate(Host.CodePage, (int)toLinear);
+        if (_long)
+        {
+            _emit.MoveConstant(Host.CodePage, (long)toLinear);
+        }
+        else
+        {
+            _emit.MoveImmediate(Host.CodePage, (int)toLinear);
+        }
+
         _emit.Jump(target);
         _emit.PatchHere(miss1);
         _emit.PatchHere(miss2);
@@ -383,9 +420,23 @@ internal sealed unsafe partial class Translator
             _emit.UnparkFlags();
         }
 
-        _emit.Lea(Host.Scratch, Host.CodePage, targetOffset);
+        _emit.Lea(Host.Scratch, Host.CodePage, targetOffset, wide: _long);
         EmitCachedJump(mode);
         return start;
+    }
+
+    /// <summary>cmp r13, page, by way of r9 if 32 bits do not hold it.</summary>
+    private void EmitComparePage(ulong page)
+    {
+        if (!_long || (long)page == (int)page)
+        {
+            _emit.OpRegister(0x81, 7, Host.CodePage, wide: _long);
+            _emit.Int32((int)page);
+            return;
+        }
+
+        _emit.MoveConstant(Host.Scratch, (long)page);
+        _emit.Operate(Alu.Compare, Host.CodePage, Host.Scratch, wide: true);
     }
 
     private void EmitColdStubs()
@@ -455,7 +506,7 @@ internal sealed unsafe partial class Translator
             _emit.UnparkFlags();
         }
 
-        _emit.Lea(Host.Address, Host.CodePage, stub.Target);
+        _emit.Lea(Host.Address, Host.CodePage, stub.Target, wide: _long);
         _emit.Jump(stub.Kind == ColdKind.Poll ? _thunks.Poll : _thunks.CrossPage);
     }
 
@@ -465,13 +516,13 @@ internal sealed unsafe partial class Translator
         if (SingleStep || (_mode & ModeKey.Flat) == 0)
         {
             // Outside flat mode the run loop checks the CS limit before every block.
-            _emit.Lea(Host.Scratch, Host.CodePage, stub.Target);
+            _emit.Lea(Host.Scratch, Host.CodePage, stub.Target, wide: _long);
             _emit.Jump(0);
             return;
         }
 
         int link = _cache.AddLink(stub.Patch, start, stub.Target, !stub.MayLoop);
-        _emit.Lea(Host.Address, Host.CodePage, stub.Target);
+        _emit.Lea(Host.Address, Host.CodePage, stub.Target, wide: _long);
         _emit.MoveImmediate(Host.Scratch, link);
         _emit.Jump(_thunks.Link);
     }

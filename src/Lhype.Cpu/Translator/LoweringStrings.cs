@@ -21,31 +21,32 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd;
+        bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd
+            or Mnemonic.Movsq;
         int size = instruction.MemorySize.GetSize();
         int trap = AddTrap(instruction);
         FreeFlags();
         _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
         AddTrapStub(trap, Condition.NotEqual);
-        _emit.Lea(Host.Scratch, Host.Rcx, -1);
-        _emit.Arithmetic(7, Host.Scratch, (4096 / size) - 1);
+        _emit.Lea(Host.Scratch, Host.Rcx, -1, wide: _long);
+        _emit.Arithmetic(7, Host.Scratch, (4096 / size) - 1, wide: _long);
         AddTrapStub(trap, Condition.Above);
         if (move)
         {
-            _emit.Move(Host.Address, Host.Rsi);
+            _emit.Move(Host.Address, Host.Rsi, wide: _long);
             EmitSegmentBase(SegmentOf(instruction.MemorySegment));
             EmitRunCheck(trap, size, write: false);
             _emit.Store(Host.Address, Host.State, Offset.Temp0, wide: true);
         }
 
-        _emit.Move(Host.Address, Host.Rdi);
+        _emit.Move(Host.Address, Host.Rdi, wide: _long);
         EmitRunCheck(trap, size, write: true);
         EmitRunCharge();
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
         _emit.Move(Host.Scratch, Host.Rcx);
         if (move)
         {
-            _emit.Move(Host.Scratch2, Host.Rsi);
+            _emit.Move(Host.Scratch2, Host.Rsi, wide: _long);
             _emit.Load(Host.Rsi, Host.State, Offset.Temp0, wide: true);
         }
 
@@ -53,6 +54,10 @@ internal sealed unsafe partial class Translator
         if (size == 2)
         {
             _emit.Byte(0x66);
+        }
+        else if (size == 8)
+        {
+            _emit.Byte(0x48);
         }
 
         _emit.Byte((move ? 0xA4 : 0xAA) | (size == 1 ? 0 : 1));
@@ -124,9 +129,9 @@ internal sealed unsafe partial class Translator
         _emit.Byte(8);
         _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
         EmitIndexed(Host.Scratch2, Host.Address, Host.Rcx, size);
-        _emit.Lea(Host.Scratch2, Host.Scratch2, -1);
-        _emit.Arithmetic(4, Host.Scratch2, -4096);
-        _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);
+        _emit.Lea(Host.Scratch2, Host.Scratch2, -1, wide: _long);
+        _emit.Arithmetic(4, Host.Scratch2, -4096, wide: LongTags);
+        _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table, wide: LongTags);
         AddTrapStub(trap, Condition.NotEqual);
         _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
     }
@@ -150,11 +155,11 @@ internal sealed unsafe partial class Translator
         FlagsParked = _parked,
     };
 
-    /// <summary>lea destination, [base + index * scale], 32 bits.</summary>
+    /// <summary>lea destination, [base + index * scale], 32 bits, or 64 in 64-bit code.</summary>
     private void EmitIndexed(int destination, int baseRegister, int index, int scale)
     {
-        int scaleBits = scale switch { 1 => 0, 2 => 1, _ => 2 };
-        _emit.Rex(false, destination, index, baseRegister, force: false);
+        int scaleBits = scale switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 };
+        _emit.Rex(_long, destination, index, baseRegister, force: false);
         _emit.Bytes(0x8D, (byte)(0x04 | ((destination & 7) << 3)),
             (byte)((scaleBits << 6) | ((index & 7) << 3) | (baseRegister & 7)));
     }
@@ -191,7 +196,7 @@ internal sealed unsafe partial class Translator
         int size = instruction.MemorySize.GetSize();
         EmitSourceToTemp(instruction, size);
         BeginDestination(instruction, size, write: true);
-        _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: size == 8);
         EmitSized(0x88, size, Host.Scratch);
         EmitStep(Host.Rsi, size);
         EmitStep(Host.Rdi, size);
@@ -203,7 +208,7 @@ internal sealed unsafe partial class Translator
         int size = instruction.MemorySize.GetSize();
         EmitSourceToTemp(instruction, size);
         BeginDestination(instruction, size, write: false);
-        _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: size == 8);
         EmitSized(0x3A, size, Host.Scratch);
         EmitStep(Host.Rsi, size);
         EmitStep(Host.Rdi, size);
@@ -215,7 +220,7 @@ internal sealed unsafe partial class Translator
     {
         BeginSource(instruction, size);
         EmitSized(0x8A, size, Host.Scratch);
-        _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+        _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: size == 8);
         EndOperand();
     }
 
@@ -224,7 +229,7 @@ internal sealed unsafe partial class Translator
     {
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool segmented = NeedsSegmentCheck(segment, write: false);
-        _emit.Move(Host.Address, Host.Rsi);
+        _emit.Move(Host.Address, Host.Rsi, wide: _long);
         EmitSegmentBase(segmented ? null : segment);
         BeginAccess(instruction, size, read: true, write: false, segmented, segment);
     }
@@ -232,11 +237,12 @@ internal sealed unsafe partial class Translator
     /// <summary>Checks an access at ES:EDI.</summary>
     private void BeginDestination(in Instruction instruction, int size, bool write)
     {
-        _emit.Move(Host.Address, Host.Rdi);
+        _emit.Move(Host.Address, Host.Rdi, wide: _long);
         BeginAccess(instruction, size, !write, write, segmented: false, SegmentRegister.Es);
     }
 
-    /// <summary>A byte opcode, or the 16- or 32-bit form one above it, on a register and [r8].</summary>
+    /// <summary>A byte opcode, or the 16-, 32- or 64-bit form one above it, on a register and
+    /// [r8].</summary>
     private void EmitSized(int byteOpcode, int size, int register)
     {
         if (size == 2)
@@ -244,7 +250,7 @@ internal sealed unsafe partial class Translator
             _emit.Byte(0x66);
         }
 
-        EmitOnOperand(size == 1 ? byteOpcode : byteOpcode + 1, register);
+        EmitOnOperand(size == 1 ? byteOpcode : byteOpcode + 1, register, wide: size == 8);
     }
 
     /// <summary>register += DF step * size, without touching flags: lea reg, [reg + r9 * size].</summary>
@@ -259,7 +265,7 @@ internal sealed unsafe partial class Translator
     {
         if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
         {
-            _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32));
+            _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32), wide: _long);
             EmitIndexed(Host.Address, Host.Address, Host.Scratch, 1);
         }
     }

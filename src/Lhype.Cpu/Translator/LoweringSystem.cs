@@ -19,6 +19,21 @@ internal sealed unsafe partial class Translator
                 return LowerCalled(instruction, _thunks.ReadTimeStamp);
             case Mnemonic.Popfd:
                 return LowerCalled(instruction, _thunks.PopFlags);
+            case Mnemonic.Popfq:
+                return LowerCalled(instruction, _thunks.LongPopFlags);
+            case Mnemonic.Syscall:
+                return LowerJumped(instruction, _thunks.SystemCall);
+            case Mnemonic.Sysretq:
+                return LowerJumped(instruction, _thunks.SystemReturn);
+            case Mnemonic.Iretq:
+                return LowerJumped(instruction, _thunks.LongInterruptReturn);
+            case Mnemonic.Swapgs:
+                const int gsBase = Offset.Segments + ((int)SegmentRegister.Gs * 32);
+                _emit.Load(Host.Scratch, Host.State, gsBase, wide: true);
+                _emit.Load(Host.Scratch2, Host.State, Offset.KernelGsBase, wide: true);
+                _emit.Store(Host.Scratch, Host.State, Offset.KernelGsBase, wide: true);
+                _emit.Store(Host.Scratch2, Host.State, gsBase, wide: true);
+                return false;
             case Mnemonic.Sysenter:
                 return LowerJumped(instruction, _thunks.SystemEnter);
             case Mnemonic.Sysexit:
@@ -68,9 +83,16 @@ internal sealed unsafe partial class Translator
 
         if (instruction.Op1Register.IsCR())
         {
-            _emit.Load(Host.Of(Number(instruction.Op0Register)), Host.State,
-                ControlRegisterOffset(instruction.Op1Register));
+            _emit.Load(TargetRegister(instruction.Op0Register, Host.Scratch), Host.State,
+                ControlRegisterOffset(instruction.Op1Register), wide: _long);
+            StoreLoaded(instruction.Op0Register, Host.Scratch);
             return false;
+        }
+
+        if (_long)
+        {
+            _emit.Move(Host.Address, LoadedRegister(instruction.Op1Register, Host.Address), wide: true);
+            return LowerJumped(instruction, _thunks.LongLoadCr3);
         }
 
         _emit.Move(Host.Address, Host.Of(Number(instruction.Op1Register)));
@@ -124,7 +146,7 @@ internal sealed unsafe partial class Translator
         FreeFlags();
         int trap = AddTrap(instruction);
         _emit.MoveImmediate(Host.Scratch, trap);
-        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1]);
+        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1], wide: _long);
         _emit.Jump(thunk);
         return true;
     }

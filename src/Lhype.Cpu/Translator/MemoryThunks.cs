@@ -71,10 +71,14 @@ internal sealed unsafe partial class Thunks
         _emitter.Load(Host.Rsi, Host.State, Offset.WalkKind);
         _emitter.Arithmetic(Alu.Compare, Host.Rsi, (int)WalkKind.Pae);
         CodeLabel pae = new();
+        CodeLabel four = new();
         _emitter.Jump(Condition.Equal, pae);
+        _emitter.Jump(Condition.Above, four);
         _emitter.OpRegister(0x85, Host.Rsi, Host.Rsi);
         _emitter.Jump(Condition.Equal, slow);
         EmitWalk32(slow, found);
+        _emitter.Bind(four);
+        EmitWalkLong(slow, found);
         _emitter.Bind(pae);
         EmitWalkPae(slow, found);
         _emitter.Bind(found);
@@ -174,26 +178,72 @@ internal sealed unsafe partial class Thunks
         EmitLargePage(unchecked((int)0xFFE0_0000));
     }
 
+    /// <summary>SDM vol. 3, 4.5. Pages of 1 GiB and addresses that are not canonical go to C#.</summary>
+    private void EmitWalkLong(CodeLabel slow, CodeLabel found)
+    {
+        CodeLabel large = new();
+        _emitter.Move(Host.Rsi, Host.Address, wide: true);
+        _emitter.ShiftLeft(Host.Rsi, 16, wide: true);
+        _emitter.OpRegister(0xC1, 7, Host.Rsi, wide: true);
+        _emitter.Byte(16);
+        _emitter.Operate(Alu.Compare, Host.Rsi, Host.Address, wide: true);
+        _emitter.Jump(Condition.NotEqual, slow);
+        _emitter.MoveImmediate(Host.Scratch2, -1);
+        _emitter.MoveImmediate64(Host.Rax, EntryFrame);
+        _emitter.OperateLoad(Alu.And, Host.Rax, Host.State, Offset.Cr3, wide: true);
+        for (int level = 3; level > 0; level--)
+        {
+            EmitTableEntry(slow, indexShift: 9 + (9 * level), indexMask: 0xFF8, wide: true, four: true);
+            _emitter.Test(Host.Rcx, EntryLarge);
+            _emitter.Jump(Condition.NotEqual, level == 1 ? large : slow);
+            _emitter.MoveImmediate64(Host.Rax, EntryFrame);
+            _emitter.Operate(Alu.And, Host.Rax, Host.Rcx, wide: true);
+            _emitter.Arithmetic(Alu.Or, Host.Rcx, EntryDirty);
+            _emitter.Operate(Alu.And, Host.Scratch2, Host.Rcx);
+        }
+
+        EmitTableEntry(slow, indexShift: 9, indexMask: 0xFF8, wide: true, four: true);
+        _emitter.Operate(Alu.And, Host.Scratch2, Host.Rcx);
+        _emitter.MoveImmediate64(Host.Rax, EntryFrame);
+        _emitter.Operate(Alu.And, Host.Rax, Host.Rcx, wide: true);
+        _emitter.Jump(found);
+
+        _emitter.Bind(large);
+        _emitter.Test(Host.Rcx, 0x1F_E000);
+        _emitter.Jump(Condition.NotEqual, slow);
+        _emitter.Operate(Alu.And, Host.Scratch2, Host.Rcx);
+        _emitter.MoveImmediate64(Host.Rax, EntryFrame & ~0x1F_FFFFL);
+        _emitter.Operate(Alu.And, Host.Rax, Host.Rcx, wide: true);
+        EmitPieceOfLarge(0x1F_F000);
+        _emitter.Jump(found);
+    }
+
+    /// <summary>rax += the 4 KiB piece of the large page at rax; INVLPG will know of it.</summary>
+    private void EmitPieceOfLarge(int offsetMask)
+    {
+        _emitter.Move(Host.Rsi, Host.Address);
+        _emitter.Arithmetic(Alu.And, Host.Rsi, offsetMask);
+        _emitter.Operate(Alu.Or, Host.Rax, Host.Rsi, wide: true);
+        _emitter.Move(Host.Rsi, Host.Address);
+        _emitter.ShiftRight(Host.Rsi, 21);
+        _emitter.SetBit(Host.Rsi, Host.State, Offset.LargeRegions);
+    }
+
     /// <summary>rax = the 4 KiB piece of the large page of entry ecx; INVLPG will know of it.</summary>
     private void EmitLargePage(int frameMask)
     {
         _emitter.Move(Host.Scratch2, Host.Rcx);
         _emitter.Move(Host.Rax, Host.Rcx);
         _emitter.Arithmetic(Alu.And, Host.Rax, frameMask);
-        _emitter.Move(Host.Rsi, Host.Address);
-        _emitter.Arithmetic(Alu.And, Host.Rsi, ~frameMask & -4096);
-        _emitter.Operate(Alu.Or, Host.Rax, Host.Rsi);
-        _emitter.Move(Host.Rsi, Host.Address);
-        _emitter.ShiftRight(Host.Rsi, 21);
-        _emitter.SetBit(Host.Rsi, Host.State, Offset.LargeRegions);
+        EmitPieceOfLarge(~frameMask & -4096);
     }
 
     /// <summary>rcx = the entry for the linear address in the table at guest-physical rax. An 8-byte entry
     /// with a bit above the physical address goes to C#, except NX where it is enabled.</summary>
-    private void EmitTableEntry(CodeLabel slow, int indexShift, int indexMask, bool wide)
+    private void EmitTableEntry(CodeLabel slow, int indexShift, int indexMask, bool wide, bool four = false)
     {
-        _emitter.Move(Host.Rcx, Host.Address);
-        _emitter.ShiftRight(Host.Rcx, indexShift);
+        _emitter.Move(Host.Rcx, Host.Address, wide: four);
+        _emitter.ShiftRight(Host.Rcx, indexShift, wide: four);
         _emitter.Arithmetic(Alu.And, Host.Rcx, indexMask);
         _emitter.Operate(Alu.Add, Host.Rax, Host.Rcx, wide: true);
         EmitRamPageFlags(slow);
@@ -207,6 +257,13 @@ internal sealed unsafe partial class Thunks
         CodeLabel executable = new();
         _emitter.Move(Host.Rsi, Host.Rcx, wide: true);
         _emitter.ShiftRight(Host.Rsi, PageWalk.PhysicalAddressBits, wide: true);
+        if (four)
+        {
+            // Bits 52 to 62 are the guest's own in four-level paging.
+            _emitter.Arithmetic(Alu.And, Host.Rsi, (1 << (63 - PageWalk.PhysicalAddressBits))
+                | ((1 << (52 - PageWalk.PhysicalAddressBits)) - 1));
+        }
+
         _emitter.Jump(Condition.Equal, executable);
         _emitter.Arithmetic(Alu.Compare, Host.Rsi, 1 << (63 - PageWalk.PhysicalAddressBits));
         _emitter.Jump(Condition.NotEqual, slow);
@@ -215,13 +272,13 @@ internal sealed unsafe partial class Thunks
         _emitter.Bind(executable);
     }
 
-    /// <summary>esi = flags of the page of guest-physical rax, which is RAM below the PCI hole.</summary>
+    /// <summary>esi = flags of the page of guest-physical rax, which is RAM.</summary>
     private void EmitRamPageFlags(CodeLabel slow)
     {
-        _emitter.OperateLoad(Alu.Compare, Host.Rax, Host.State, Offset.RamLowSize, wide: true);
+        _emitter.OperateLoad(Alu.Compare, Host.Rax, Host.State, Offset.RamEnd, wide: true);
         _emitter.Jump(Condition.NotBelow, slow);
         _emitter.Move(Host.Rsi, Host.Rax, wide: true);
-        _emitter.ShiftRight(Host.Rsi, 12);
+        _emitter.ShiftRight(Host.Rsi, 12, wide: true);
         _emitter.Load(Host.Rdi, Host.State, Offset.PageFlags, wide: true);
         _emitter.LoadByteIndexed(Host.Rsi, Host.Rdi, Host.Rsi);
         _emitter.Test(Host.Rsi, PageFlag.Device);
@@ -267,8 +324,8 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.Equal, supervisor);
         _emitter.Arithmetic(Alu.Add, Host.Rcx, 2 * TableBytes);
         _emitter.Bind(supervisor);
-        _emitter.Move(Host.Scratch2, Host.Address);
-        _emitter.Arithmetic(Alu.And, Host.Scratch2, -4096);
+        _emitter.Move(Host.Scratch2, Host.Address, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.Scratch2, -4096, wide: true);
         _emitter.OperateLoad(Alu.Add, Host.Rax, Host.State, Offset.RamBase, wide: true);
         _emitter.Operate(Alu.Sub, Host.Rax, Host.Scratch2, wide: true);
         EmitTlbEntry();

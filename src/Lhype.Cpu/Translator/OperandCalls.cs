@@ -25,7 +25,7 @@ internal sealed unsafe partial class TranslatorVcpu
         if ((info & AccessInfo.Segmented) != 0)
         {
             SegmentRegister segment = (SegmentRegister)((info >> AccessInfo.SegmentShift) & 7);
-            if (!_processor.TryLinearize(segment, (uint)address, (int)(info & AccessInfo.SizeMask),
+            if (!_processor.TryLinearize(segment, address, (int)(info & AccessInfo.SizeMask),
                 (info & AccessInfo.Write) != 0, out address))
             {
                 info |= AccessInfo.Refused;

@@ -19,6 +19,7 @@
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
+using Offset = Lhype.Cpu.CpuState.Offset;
 
 namespace Lhype.Cpu.Translator;
 
@@ -71,6 +72,9 @@ internal sealed unsafe partial class Translator
         BeginAccess(instruction, size, read, write, segmented, segment);
     }
 
+    /// <summary>Bytes of a stack slot and of a near code pointer.</summary>
+    private int SlotBytes => _long ? 8 : 4;
+
     /// <summary>As <see cref="BeginOperand"/>, for the stack slot at ESP + <paramref name="displacement"/> in
     /// flat mode.</summary>
     private void BeginStackOperand(in Instruction instruction, int displacement, bool write)
@@ -83,9 +87,13 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        _emit.Lea(Host.Address, Host.GuestEsp, displacement);
-        BeginAccess(instruction, 4, !write, write, segmented: false, SegmentRegister.Ss);
+        _emit.Lea(Host.Address, Host.GuestEsp, displacement, wide: _long);
+        BeginAccess(instruction, SlotBytes, !write, write, segmented: false, SegmentRegister.Ss);
     }
+
+    /// <summary>TLB tags have 64 bits while EFER.LMA is set, even for the 32-bit addresses of compatibility
+    /// mode.</summary>
+    private bool LongTags => (_mode & ModeKey.LongMode) != 0;
 
     private bool Windowed => (_mode & ModeKey.Window) != 0;
 
@@ -99,7 +107,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>In a body: an opcode on a register and the open operand.</summary>
-    private void EmitOnOperand(int opcode, int register)
+    private void EmitOnOperand(int opcode, int register, bool wide = false)
     {
         if (Windowed)
         {
@@ -111,14 +119,14 @@ internal sealed unsafe partial class Translator
             }
         }
 
-        _emit.OpMemory(opcode, register, _operandBase, _operandOffset);
+        _emit.OpMemory(opcode, register, _operandBase, _operandOffset, wide);
     }
 
-    /// <summary>In a body: mov register, operand.</summary>
-    private void EmitLoadOperand(int register) => EmitOnOperand(0x8B, register);
+    /// <summary>In a body: mov register, operand, which is a stack slot or a code pointer.</summary>
+    private void EmitLoadOperand(int register) => EmitOnOperand(0x8B, register, _long);
 
-    /// <summary>In a body: mov operand, register.</summary>
-    private void EmitStoreOperand(int register) => EmitOnOperand(0x89, register);
+    /// <summary>In a body: mov operand, register, for the same.</summary>
+    private void EmitStoreOperand(int register) => EmitOnOperand(0x89, register, _long);
 
     /// <summary>The check on the linear address in r8.</summary>
     private void BeginAccess(in Instruction instruction, int size, bool read, bool write, bool segmented,
@@ -138,6 +146,12 @@ internal sealed unsafe partial class Translator
             | (IsWaitingX87(instruction) ? AccessInfo.X87 : 0);
         ref ColdStub stub = ref _cold[_coldCount];
         stub = new ColdStub { Kind = write ? ColdKind.Store : ColdKind.Load, Index = _current };
+        if (_long)
+        {
+            // For an address that is not canonical: SS raises #SS.
+            info |= (uint)segment << AccessInfo.SegmentShift;
+        }
+
         if (segmented)
         {
             info |= AccessInfo.Segmented | ((uint)segment << AccessInfo.SegmentShift);
@@ -146,21 +160,22 @@ internal sealed unsafe partial class Translator
         else
         {
             int table = CpuState.DataTlbOffset(user, write);
+            bool wide = LongTags;
             _emit.Move(Host.Scratch, Host.Address);
             _emit.OpRegister(0xC1, 5, Host.Scratch);
             _emit.Byte(8);
             _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
             if (size > 1)
             {
-                _emit.Lea(Host.Scratch2, Host.Address, size - 1);
+                _emit.Lea(Host.Scratch2, Host.Address, size - 1, wide);
             }
             else
             {
-                _emit.Move(Host.Scratch2, Host.Address);
+                _emit.Move(Host.Scratch2, Host.Address, wide);
             }
 
-            _emit.Arithmetic(4, Host.Scratch2, -4096);
-            _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);
+            _emit.Arithmetic(4, Host.Scratch2, -4096, wide);
+            _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table, wide);
             stub.Patch = _emit.JumpForward(Condition.NotEqual);
             _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
         }
@@ -258,6 +273,13 @@ internal sealed unsafe partial class Translator
     /// touched.</summary>
     private void EmitAddress(in Instruction instruction, SegmentRegister? segment)
     {
+        if (_long)
+        {
+            EmitLongEffectiveAddress(Host.Address, instruction);
+            EmitSegmentBase(segment);
+            return;
+        }
+
         Register baseRegister = instruction.MemoryBase;
         Register indexRegister = instruction.MemoryIndex;
         int displacement = (int)instruction.MemoryDisplacement32;
@@ -309,6 +331,75 @@ internal sealed unsafe partial class Translator
         if (address16)
         {
             _emit.TruncateTo16(destination);
+        }
+    }
+
+    /// <summary>LEA in host registers for 64-bit code, to 64 bits, or to 32 with an address-size prefix.
+    /// Guest registers 8 to 15 come through r8 and r9. No flags are touched.</summary>
+    private void EmitLongEffectiveAddress(int destination, in Instruction instruction,
+        bool wideResult = true)
+    {
+        Register baseRegister = instruction.MemoryBase;
+        Register indexRegister = instruction.MemoryIndex;
+        long displacement = (long)instruction.MemoryDisplacement64;
+        if (baseRegister is Register.RIP or Register.EIP)
+        {
+            // Decoded at address 0, so relative to this instruction.
+            bool full = wideResult && baseRegister == Register.RIP;
+            _emit.LeaFar(destination, Host.CodePage, displacement + _offsets[_current], full);
+            return;
+        }
+
+        if (baseRegister == Register.None && indexRegister == Register.None)
+        {
+            displacement = instruction.MemoryDisplSize == 4 || !wideResult
+                ? (uint)displacement : displacement;
+            _emit.MoveConstant(destination, displacement);
+            return;
+        }
+
+        bool wide = wideResult
+            && (baseRegister != Register.None ? baseRegister : indexRegister) >= Register.RAX;
+        int host = baseRegister == Register.None ? -1 : LoadedRegister(baseRegister, Host.Address);
+        if (indexRegister == Register.None)
+        {
+            _emit.Lea(destination, host, (int)displacement, wide);
+            return;
+        }
+
+        int index = LoadedRegister(indexRegister, Host.Scratch);
+        _emit.LeaScaled(destination, host, index, instruction.MemoryIndexScale, (int)displacement, wide);
+    }
+
+    /// <summary>The host register that holds a guest general register: its own, or
+    /// <paramref name="scratch"/>, loaded from the state.</summary>
+    private int LoadedRegister(Register register, int scratch)
+    {
+        int number = LongInstructionCopy.NumberOf(register);
+        if (number < 8)
+        {
+            return Host.Of(number);
+        }
+
+        _emit.Load(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
+        return scratch;
+    }
+
+    /// <summary>Where a result for a guest general register is to be computed: its own host register, or
+    /// <paramref name="scratch"/>, followed by <see cref="StoreLoaded"/>.</summary>
+    private static int TargetRegister(Register register, int scratch)
+    {
+        int number = LongInstructionCopy.NumberOf(register);
+        return number < 8 ? Host.Of(number) : scratch;
+    }
+
+    /// <summary>Completes a write to a guest general register that lives in the state.</summary>
+    private void StoreLoaded(Register register, int scratch)
+    {
+        int number = LongInstructionCopy.NumberOf(register);
+        if (number >= 8)
+        {
+            _emit.Store(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
         }
     }
 

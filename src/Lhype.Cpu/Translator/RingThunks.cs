@@ -264,15 +264,25 @@ internal sealed unsafe partial class Thunks
         EmitGoOn();
     }
 
-    /// <summary>MOV to CR3 without PAE: the log of non-global entries is undone.</summary>
-    private int EmitLoadCr3()
+    /// <summary>MOV to CR3 without PAE, or in 64-bit code: the log of non-global entries is
+    /// undone.</summary>
+    private int EmitLoadCr3(bool wide)
     {
         int start = EmitStart();
         CodeLabel empty = new();
         CodeLabel jump = new();
         CodeLabel done = new();
         EmitDeclineFlush();
-        _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Pae);
+        if (wide)
+        {
+            _emitter.Move(Host.Rax, Host.Address, wide: true);
+            _emitter.ShiftRight(Host.Rax, PageWalk.PhysicalAddressBits, wide: true);
+        }
+        else
+        {
+            _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Pae);
+        }
+
         _emitter.Jump(Condition.NotEqual, _declineJumped);
         _emitter.Store(Host.Address, Host.State, Offset.Cr3, wide: true);
         _emitter.StoreImmediate(Host.State, Offset.UserPolls, 0);
@@ -300,7 +310,7 @@ internal sealed unsafe partial class Thunks
         _emitter.StoreImmediate(Host.Rsi, 0, 0);
         _emitter.Bind(empty);
         _emitter.Increment64(Host.State, Offset.TlbFlushes);
-        _emitter.Move(Host.Scratch, Host.Scratch2);
+        _emitter.Move(Host.Scratch, Host.Scratch2, wide: true);
         EmitGoOn();
         return start;
     }
@@ -334,8 +344,8 @@ internal sealed unsafe partial class Thunks
         _emitter.TestBit(Host.Rax, Host.State, Offset.LargeRegions);
         _emitter.Jump(Condition.Below, _declineJumped);
 
-        _emitter.Move(Host.Rax, Host.Address);
-        _emitter.Arithmetic(Alu.And, Host.Rax, -4096);
+        _emitter.Move(Host.Rax, Host.Address, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.Rax, -4096, wide: true);
         _emitter.Move(Host.Rcx, Host.Address);
         _emitter.ShiftRight(Host.Rcx, 8);
         _emitter.Arithmetic(Alu.And, Host.Rcx, (CpuState.TlbEntries - 1) << 4);
@@ -368,7 +378,7 @@ internal sealed unsafe partial class Thunks
             _emitter.Bind(other);
         }
 
-        _emitter.Move(Host.Scratch, Host.Scratch2);
+        _emitter.Move(Host.Scratch, Host.Scratch2, wide: true);
         EmitGoOn();
         return start;
     }

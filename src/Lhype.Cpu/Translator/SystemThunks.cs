@@ -43,7 +43,7 @@ internal sealed unsafe partial class Thunks
     private int _declineCalled;
     private int _declineJumped;
 
-    /// <summary>r9d = linear target, flags parked: goes to its translation for CpuState.ModeKey. The mode or
+    /// <summary>r9 = linear target, flags parked: goes to its translation for CpuState.ModeKey. The mode or
     /// the mappings may have changed, so no open call can be returned to by RET.</summary>
     internal int Dispatch { get; private set; }
     internal int PopFlags { get; private set; }
@@ -69,7 +69,7 @@ internal sealed unsafe partial class Thunks
         Dispatch = EmitDispatch();
         _declineCalled = EmitDecline(called: true);
         _declineJumped = EmitDecline(called: false);
-        PopFlags = EmitPopFlags(model);
+        PopFlags = EmitPopFlags(model, slot: 4);
         ReadTimeStamp = EmitReadTimeStamp();
         LoadDs = EmitLoadData(SegmentRegister.Ds);
         LoadEs = EmitLoadData(SegmentRegister.Es);
@@ -81,9 +81,10 @@ internal sealed unsafe partial class Thunks
         SystemExit = EmitSystemExit();
         InterruptReturn = EmitInterruptReturn(model);
         Interrupt = EmitInterrupt();
-        LoadCr3 = EmitLoadCr3();
+        LoadCr3 = EmitLoadCr3(wide: false);
         InvalidatePage = EmitInvalidatePage();
         LoadTaskSwitched = EmitLoadTaskSwitched();
+        EmitLongThunks(model);
     }
 
     private int EmitDispatch()
@@ -100,9 +101,9 @@ internal sealed unsafe partial class Thunks
         _emitter.ShiftLeft(Host.CodePage, 5 + CpuState.CodeSlotShift);
         _emitter.Operate(Alu.Xor, Host.Address, Host.CodePage);
         _emitter.Arithmetic(Alu.And, Host.Address, (CpuState.CodeTlbEntries - 1) << 5);
-        _emitter.Move(Host.CodePage, Host.Scratch);
-        _emitter.Arithmetic(Alu.And, Host.CodePage, -4096);
-        _emitter.Operate(Alu.Or, Host.Scratch2, Host.CodePage);
+        _emitter.Move(Host.CodePage, Host.Scratch, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.CodePage, -4096, wide: true);
+        _emitter.Operate(Alu.Or, Host.Scratch2, Host.CodePage, wide: true);
         _emitter.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb, wide: true);
         _emitter.Jump(Condition.NotEqual, miss);
         _emitter.OpIndexed(0x8B, Host.Scratch2, Host.State, Host.Address, Offset.CodeTlb + 8, wide: true);
@@ -159,16 +160,16 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Dispatch);
     }
 
-    /// <summary>linear (a 32-bit address) becomes the host address of <paramref name="size"/> bytes in one
-    /// page, by one of the supervisor TLBs. Changes rsi and rdi.</summary>
+    /// <summary>linear (32 bits, zero-extended, or 64) becomes the host address of
+    /// <paramref name="size"/> bytes in one page, by one of the supervisor TLBs. Changes rsi and rdi.</summary>
     private void EmitTranslate(int linear, int size, int table, int decline)
     {
         _emitter.Move(Host.Rsi, linear);
         _emitter.ShiftRight(Host.Rsi, 8);
         _emitter.Arithmetic(Alu.And, Host.Rsi, (CpuState.TlbEntries - 1) << 4);
-        _emitter.Lea(Host.Rdi, linear, size - 1);
-        _emitter.Arithmetic(Alu.And, Host.Rdi, -4096);
-        _emitter.OpIndexed(0x3B, Host.Rdi, Host.State, Host.Rsi, table);
+        _emitter.Lea(Host.Rdi, linear, size - 1, wide: true);
+        _emitter.Arithmetic(Alu.And, Host.Rdi, -4096, wide: true);
+        _emitter.OpIndexed(0x3B, Host.Rdi, Host.State, Host.Rsi, table, wide: true);
         _emitter.Jump(Condition.NotEqual, decline);
         _emitter.OpIndexed(0x03, linear, Host.State, Host.Rsi, table + 8, wide: true);
     }
@@ -199,7 +200,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.NotEqual, decline);
         _emitter.Move(Host.Rax, Host.Rcx);
         _emitter.Arithmetic(Alu.And, Host.Rax, -8);
-        _emitter.OperateLoad(Alu.Add, Host.Rax, Host.State, Offset.GdtBase);
+        _emitter.OperateLoad(Alu.Add, Host.Rax, Host.State, Offset.GdtBase, wide: true);
         EmitTranslate(Host.Rax, 8, SupervisorRead, decline);
         _emitter.Load(Host.Rax, Host.Rax, 0, wide: true);
         _emitter.OperateLoad(Alu.Compare, Host.Rax, Host.Rdx, DescriptorEntry.RawOffset, wide: true);
@@ -291,17 +292,17 @@ internal sealed unsafe partial class Thunks
         _emitter.Arithmetic(Alu.Or, Host.Rdx, 2);
     }
 
-    private int EmitPopFlags(CpuModel model)
+    private int EmitPopFlags(CpuModel model, int slot)
     {
         int start = EmitStart();
-        _emitter.Move(Host.Rax, Host.GuestEsp);
-        EmitTranslate(Host.Rax, 4, SupervisorRead, _declineCalled);
+        _emitter.Move(Host.Rax, Host.GuestEsp, wide: slot == 8);
+        EmitTranslate(Host.Rax, slot, SupervisorRead, _declineCalled);
         _emitter.Load(Host.Rax, Host.Rax, 0);
         _emitter.Test(Host.Rax, (int)EflagsBits.Trap);
         _emitter.Jump(Condition.NotEqual, _declineCalled);
         EmitDeclineIfInterrupted(Host.Rax, _declineCalled);
         EmitSetFlags(model, resume: false);
-        _emitter.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+        _emitter.Lea(Host.GuestEsp, Host.GuestEsp, slot, wide: slot == 8);
         EmitReturn();
         return start;
     }

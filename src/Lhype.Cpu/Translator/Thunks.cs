@@ -179,8 +179,8 @@ internal sealed unsafe partial class Thunks
         return start;
     }
 
-    /// <summary>XMM0-7 and MXCSR to the state. C# needs a default MXCSR only if the guest changed more than
-    /// the sticky exception flags.</summary>
+    /// <summary>XMM0-7, XMM8-15 in long mode, and MXCSR to the state. C# needs a default MXCSR only if the
+    /// guest changed more than the sticky exception flags.</summary>
     private void EmitSaveVectors()
     {
         for (int register = 0; register < 8; register++)
@@ -189,6 +189,7 @@ internal sealed unsafe partial class Thunks
             _emitter.Memory(register, Host.State, Offset.Xmm + (register * 16));
         }
 
+        EmitUpperVectors(0x29);
         _emitter.Bytes(0x41, 0x0F, 0xAE);
         _emitter.Memory(3, Host.State, Offset.Mxcsr);
         _emitter.Load(Host.Scratch2, Host.State, Offset.Mxcsr);
@@ -209,6 +210,23 @@ internal sealed unsafe partial class Thunks
             _emitter.Bytes(0x41, 0x0F, 0x28);
             _emitter.Memory(register, Host.State, Offset.Xmm + (register * 16));
         }
+
+        EmitUpperVectors(0x28);
+    }
+
+    /// <summary>MOVAPS of XMM8-15 (opcode 28 loads, 29 stores), which only 64-bit code can reach. Changes
+    /// flags.</summary>
+    private void EmitUpperVectors(byte opcode)
+    {
+        _emitter.TestMemory(Host.State, Offset.Efer, (int)ControlBits.EferLongActive);
+        int skip = _emitter.JumpForward(Condition.Equal);
+        for (int register = 8; register < 16; register++)
+        {
+            _emitter.Bytes(0x45, 0x0F, opcode);
+            _emitter.Memory(register, Host.State, Offset.Xmm + (register * 16));
+        }
+
+        _emitter.PatchHere(skip);
     }
 
     private void EmitNativeRoutines(CodeMemory memory, NativeRoutines native)

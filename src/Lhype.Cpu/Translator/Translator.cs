@@ -50,6 +50,8 @@ internal sealed unsafe partial class Translator
     private readonly PageReader _reader = new();
     private readonly Decoder _decoder32;
     private readonly Decoder _decoder16;
+    private readonly Decoder _decoder64;
+    private readonly LongInstructionCopy _longCopy;
     private readonly InstructionInfoFactory _info = new();
     private readonly Instruction[] _instructions = new Instruction[MaxInstructions];
     private readonly int[] _offsets = new int[MaxInstructions + 1];
@@ -62,6 +64,8 @@ internal sealed unsafe partial class Translator
 
     // The block being translated.
     private uint _mode;
+    /// <summary>64-bit code: addresses and stack slots have 8 bytes.</summary>
+    private bool _long;
     private byte* _code;
     private int _count;
     private int _coldCount;
@@ -84,6 +88,8 @@ internal sealed unsafe partial class Translator
             | DecoderOptions.ForceReservedNop;
         _decoder32 = Decoder.Create(32, _reader, Options);
         _decoder16 = Decoder.Create(16, _reader, Options);
+        _decoder64 = Decoder.Create(64, _reader, Options);
+        _longCopy = new LongInstructionCopy(emitter);
     }
 
     /// <summary>Guest instructions translated so far.</summary>
@@ -113,6 +119,7 @@ internal sealed unsafe partial class Translator
     internal int Translate(CodePage page, int offset, ulong secondGpa)
     {
         _mode = page.ModeKey;
+        _long = (_mode & ModeKey.Long) != 0;
         _coldCount = 0;
         _parked = false;
         Block block = new()
@@ -173,7 +180,7 @@ internal sealed unsafe partial class Translator
         _code = _ram.Base + page.Gpa;
         _count = 0;
         int limit = (_mode & ModeKey.SingleStep) != 0 ? 1 : _limit;
-        Decoder decoder = (_mode & ModeKey.Code32) != 0 ? _decoder32 : _decoder16;
+        Decoder decoder = _long ? _decoder64 : (_mode & ModeKey.Code32) != 0 ? _decoder32 : _decoder16;
         while (_count < limit && offset < 4096)
         {
             ref Instruction instruction = ref _instructions[_count];
@@ -202,7 +209,7 @@ internal sealed unsafe partial class Translator
     private bool GoesOn(CodePage page, in Instruction instruction, int next) =>
         next < 4096 && page.Table[next] == 0 && _classes.KindOf(instruction, _mode) == InstructionKind.Special
         && (instruction.Mnemonic == Mnemonic.Call
-            || (instruction.IsJccShortOrNear && (int)instruction.NearBranch32 >= instruction.Length));
+            || (instruction.IsJccShortOrNear && (int)instruction.NearBranchTarget >= instruction.Length));
 
     /// <summary>True for what may leave a block in its middle.</summary>
     private static bool EndsSegment(in Instruction instruction) =>

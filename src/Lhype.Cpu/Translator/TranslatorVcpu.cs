@@ -253,7 +253,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             }
 
             ulong start = _state->Rip;
-            byte* code = (mode & ModeKey.Flat) != 0
+            byte* code = (mode & (ModeKey.Flat | ModeKey.Long)) != 0
                 ? Find(LinearRip, mode)
                 : FindWithinLimit(LinearRip, ref mode);
             bool alive = code != null ? RunFrom(code, mode, trapFlag) : Deliver();
@@ -281,7 +281,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         return _processor.CodeBreakpointHit();
     }
 
-    private ulong LinearRip => _memory.Wrap(_state->Rip + _state->Segment(SegmentRegister.Cs).Base);
+    private ulong LinearRip => Processor.LinearOf(_state, _state->Rip);
 
     /// <summary>Delivers a pending external interrupt if the guest lets it in. False: triple fault.</summary>
     private bool TakeInterrupt(bool shadow)
@@ -331,7 +331,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private static bool IsWindowMode(uint mode)
     {
         const uint wanted = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
-        return (mode & (wanted | ModeKey.SingleStep)) == wanted;
+        return (mode & (wanted | ModeKey.SingleStep | ModeKey.LongMode)) == wanted;
     }
 
     /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False:
@@ -538,7 +538,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     }
 
     private void SetLinearRip(ulong linear) =>
-        _state->Rip = _memory.Wrap(linear - _state->Segment(SegmentRegister.Cs).Base);
+        _state->Rip = Processor.OffsetOf(_state, linear);
 
     /// <summary>Sets Rip to the guest instruction that the host address <paramref name="pc"/> belongs
     /// to.</summary>

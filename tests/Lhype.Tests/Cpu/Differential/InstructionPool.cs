@@ -39,7 +39,10 @@ internal static class InstructionPool
     /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on
     /// Intel; which operand of a string CMPSD faults first.</summary>
     private static readonly HashSet<Code> VendorSpecific =
-        [Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D, Code.Cmpsd_m32_m32];
+        [
+        Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D, Code.Reservednop_rm64_r64_0F0D,
+        Code.Cmpsd_m32_m32,
+    ];
 
     /// <summary>All usable forms.</summary>
     internal static IReadOnlyList<Code> All { get; } =
@@ -49,6 +52,22 @@ internal static class InstructionPool
 
     /// <summary>True if the decoded instruction is one of <see cref="All"/>.</summary>
     internal static bool Contains(Code code) => Set.Contains(code);
+
+    /// <summary>True for the features of 64-bit programs.</summary>
+    internal static bool Has64(CpuidFeature feature) => feature == CpuidFeature.X64
+        || (feature == CpuidFeature.CMPXCHG16B && System.Runtime.Intrinsics.X86.X86Base.IsSupported)
+        || Features.Contains(feature);
+
+    /// <summary>True for what no random program may contain.</summary>
+    internal static bool IsExcluded(Code code) => Excluded.Contains(code.Mnemonic())
+        || Excluded64.Contains(code.Mnemonic()) || HasSegmentDestination(code.ToOpCode())
+        || VendorSpecific.Contains(code);
+
+    private static readonly HashSet<Mnemonic> Excluded64 =
+    [
+        Mnemonic.Popfq, Mnemonic.Fxsave64, Mnemonic.Fxrstor64, Mnemonic.Cmpsq, Mnemonic.Cmpsd,
+        Mnemonic.Swapgs, Mnemonic.Leave, Mnemonic.Sysretq, Mnemonic.Sysexitq,
+    ];
 
     private static bool IsUsable(Code code)
     {

@@ -42,19 +42,24 @@ internal sealed unsafe class NativeOracle
         FaultHandler.Register(code, 0, code, default).Dispose();
         *(long*)(_context + OracleContext.RunStack) = (nint)(code + 8192);
         *(long*)(_context + OracleContext.RunStack + 16) = AltStackBytes;
-        int[] signals =
-        [
-            OracleLibc.SIGILL, OracleLibc.SIGTRAP, OracleLibc.SIGBUS, OracleLibc.SIGFPE, OracleLibc.SIGSEGV,
-        ];
         ulong runMask = ulong.MaxValue;
-        foreach (int signal in signals)
+        foreach (int signal in Signals)
         {
             runMask &= ~(1UL << (signal - 1));
-            Install(signal, (nint)(code + handler));
+            Install(signal, (nint)(code + handler), (nint*)(_context + OracleContext.OldHandlers));
         }
 
         *(ulong*)(_context + OracleContext.RunMask) = runMask;
     }
+
+    /// <summary>What a snippet's exceptions come back as.</summary>
+    internal static readonly int[] Signals =
+    [
+        OracleLibc.SIGILL, OracleLibc.SIGTRAP, OracleLibc.SIGBUS, OracleLibc.SIGFPE, OracleLibc.SIGSEGV,
+    ];
+
+    /// <summary>All regions of <see cref="TestLayout"/>, one behind the other.</summary>
+    internal byte* Memory => _memory;
 
     /// <summary>The process's oracle, made on first use.</summary>
     internal static NativeOracle Instance => Shared.Value;
@@ -142,7 +147,9 @@ internal sealed unsafe class NativeOracle
         return (byte*)Checked(OracleLibc.mmap(0, TestLayout.TotalLength, ReadWrite, Shared, fd, 0));
     }
 
-    private void Install(int signal, nint handler)
+    /// <summary>Puts <paramref name="handler"/> in front of the handler of <paramref name="signal"/>, which
+    /// is noted in <paramref name="oldHandlers"/>.</summary>
+    internal static void Install(int signal, nint handler, nint* oldHandlers)
     {
         var action = new SignalAction
         {
@@ -156,7 +163,7 @@ internal sealed unsafe class NativeOracle
             throw new InvalidOperationException($"signal {signal} has no handler to chain to");
         }
 
-        *(nint*)(_context + OracleContext.OldHandlers + (signal * 8)) = old.Handler;
+        oldHandlers[signal] = old.Handler;
         if (OracleLibc.sigaction(signal, &action, null) != 0)
         {
             throw new InvalidOperationException($"cannot handle signal {signal}");
