@@ -19,8 +19,10 @@ namespace Lhype.Bench;
 /// <param name="GuestCpuNs">CPU time by its own account.</param>
 /// <param name="WallNs">Elapsed time on the host.</param>
 /// <param name="Bytes">What it moved through a device; 0: it is not about throughput.</param>
+/// <param name="Trips">How many messages it had answered; 0: it is not about latency.</param>
 internal sealed record Sample(
-    string ClassName, string Name, string Checksum, long CpuNs, long GuestCpuNs, long WallNs, long Bytes);
+    string ClassName, string Name, string Checksum, long CpuNs, long GuestCpuNs, long WallNs, long Bytes,
+    long Trips);
 
 /// <summary>What one run gave. <paramref name="Failure"/> is null when it ended as it should.</summary>
 internal sealed record RunResult(long ReadyNs, long TotalNs, IReadOnlyList<Sample> Samples, string? Failure);
@@ -127,12 +129,14 @@ internal static class GuestProcess
                     _beginTimestamp = Stopwatch.GetTimestamp();
                     Answer();
                     break;
-                case ["end", string className, string name, string checksum, string guestNs, string bytes]:
+                case ["end", string className, string name, string checksum, string guestNs, string bytes,
+                    string trips]:
                     long wallNs = (long)Stopwatch.GetElapsedTime(_beginTimestamp).TotalNanoseconds;
                     _ = long.TryParse(guestNs, CultureInfo.InvariantCulture, out long guestCpuNs);
                     _ = long.TryParse(bytes, CultureInfo.InvariantCulture, out long moved);
+                    _ = long.TryParse(trips, CultureInfo.InvariantCulture, out long answered);
                     Samples.Add(new Sample(
-                        className, name, checksum, now - _beginNs, guestCpuNs, wallNs, moved));
+                        className, name, checksum, now - _beginNs, guestCpuNs, wallNs, moved, answered));
                     Answer();
                     break;
                 case ["done"]:

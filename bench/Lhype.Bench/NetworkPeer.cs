@@ -1,5 +1,5 @@
 // The host's end of the network measurements (guest/bench/devices.c is the guest's): the first byte of a
-// connection says who sends. Used by Program.
+// connection says what it is for. Used by Program.
 
 using System;
 using System.Net;
@@ -73,11 +73,20 @@ internal sealed class NetworkPeer : IDisposable
             return;
         }
 
-        while (socket.Receive(buffer) > 0)
+        bool echo = buffer[0] == 'e';
+        socket.NoDelay = true;
+        while (socket.Receive(buffer) is > 0 and int got)
         {
+            if (echo)
+            {
+                _ = socket.Send(buffer, got, SocketFlags.None);
+            }
         }
 
-        buffer[0] = (byte)'k';
-        _ = socket.Send(buffer, 1, SocketFlags.None);
+        if (!echo)
+        {
+            buffer[0] = (byte)'k';
+            _ = socket.Send(buffer, 1, SocketFlags.None);
+        }
     }
 }

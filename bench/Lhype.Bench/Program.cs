@@ -6,8 +6,10 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Net.NetworkInformation;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Threading;
 using System.Threading.Tasks;
 using Lhype.Cli;
 using Lhype.Host;
@@ -131,12 +133,27 @@ internal static class Program
         Setup sender = new("guests", "address=10.0.5.2 peer=10.0.5.1",
             Network: Engines.SharedNetwork(engine, hub, port, first: false));
         Task<RunResult> serving = Task.Run(() => devices(server));
+        if (engine == "qemu")
+        {
+            AwaitListener(port, serving);
+        }
+
         RunResult sent = devices(sender);
         RunResult served = serving.Result;
         File.Delete(hub);
 
         // The sender's time counts; the server's begins before there is a sender.
         report.AddRun(engine, served.Failure is null ? sent : sent with { Failure = served.Failure });
+    }
+
+    /// <summary>QEMU's connecting end gives up at once when nobody listens yet.</summary>
+    private static void AwaitListener(int port, Task listener)
+    {
+        while (!listener.IsCompleted
+            && !IPGlobalProperties.GetIPGlobalProperties().GetActiveTcpListeners().Any(l => l.Port == port))
+        {
+            Thread.Sleep(10);
+        }
     }
 
     private static string WriteInitramfs(string program)

@@ -54,7 +54,7 @@ internal sealed class Report(IReadOnlyList<string> engines)
 
     /// <summary>CPU seconds of every program, in the order they ran.</summary>
     public IReadOnlyList<Row> Programs() => [.. AllSamples()
-        .Where(s => s.Sample.Bytes == 0)
+        .Where(s => s.Sample.Bytes == 0 && s.Sample.Trips == 0)
         .Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct()
         .Select(n => new Row(
             n.ClassName, n.Name, Best("native", n.Name), Best("qemu", n.Name), Best("lhype", n.Name)))];
@@ -69,10 +69,14 @@ internal sealed class Report(IReadOnlyList<string> engines)
     }.Where(row => row.Qemu is not null || row.Lhype is not null)];
 
     /// <summary>MB/s through devices, from the host's wall clock.</summary>
-    public IReadOnlyList<Row> Throughput() => [.. AllSamples()
-        .Where(s => s.Sample.Bytes != 0)
-        .Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct()
-        .Select(n => new Row(n.ClassName, n.Name, null, Rate("qemu", n.Name), Rate("lhype", n.Name)))];
+    public IReadOnlyList<Row> Throughput() => Devices(
+        sample => sample.Bytes != 0,
+        taken => taken.Max(s => s.Bytes * 1000.0 / s.WallNs));
+
+    /// <summary>Microseconds from a message to its answer, from the host's wall clock.</summary>
+    public IReadOnlyList<Row> RoundTrips() => Devices(
+        sample => sample.Trips != 0,
+        taken => taken.Min(s => s.WallNs / 1000.0 / s.Trips));
 
     /// <summary>Geometric mean of a ratio over rows that have both figures; null without any.</summary>
     public static double? Mean(IEnumerable<Row> rows, Func<Row, double?> ratio)
@@ -108,7 +112,8 @@ internal sealed class Report(IReadOnlyList<string> engines)
             }
         }
 
-        AddThroughput(text);
+        AddDevices(text, "MB/s", Throughput(), "Lhype/QEMU", row => row.Lhype / row.Qemu);
+        AddDevices(text, "us", RoundTrips(), "QEMU/Lhype", row => row.Qemu / row.Lhype);
         return text.ToString();
     }
 
@@ -127,6 +132,7 @@ internal sealed class Report(IReadOnlyList<string> engines)
                     ["class"] = taken[0].ClassName,
                     ["checksum"] = taken[0].Checksum,
                     ["bytes"] = taken[0].Bytes,
+                    ["trips"] = taken[0].Trips,
                     ["cpuNs"] = Numbers(taken.Select(s => s.CpuNs)),
                     ["guestCpuNs"] = Numbers(taken.Select(s => s.GuestCpuNs)),
                     ["wallNs"] = Numbers(taken.Select(s => s.WallNs)),
@@ -174,10 +180,19 @@ internal sealed class Report(IReadOnlyList<string> engines)
     private double? Boot(string engine, Func<RunResult, long> figure) =>
         Least((_boots.GetValueOrDefault(engine) ?? []).Where(b => b.Failure is null).Select(figure));
 
-    private double? Rate(string engine, string name)
+    private List<Row> Devices(Func<Sample, bool> chosen, Func<IEnumerable<Sample>, double> best)
     {
-        Sample[] taken = [.. SamplesOf(engine, name).Where(s => s.WallNs > 0)];
-        return taken.Length == 0 ? null : taken.Max(s => s.Bytes * 1000.0 / s.WallNs);
+        double? Figure(string engine, string name)
+        {
+            Sample[] taken = [.. SamplesOf(engine, name).Where(s => s.WallNs > 0)];
+            return taken.Length == 0 ? null : best(taken);
+        }
+
+        return [.. AllSamples()
+            .Where(s => chosen(s.Sample))
+            .Select(s => (s.Sample.ClassName, s.Sample.Name)).Distinct()
+            .Select(n => new Row(
+                n.ClassName, n.Name, null, Figure("qemu", n.Name), Figure("lhype", n.Name)))];
     }
 
     private static double? Least(IEnumerable<long> nanoseconds)
@@ -209,9 +224,9 @@ internal sealed class Report(IReadOnlyList<string> engines)
         text.AppendLine($"| {row.ClassName}: {row.Name} | {string.Join(" | ", cells)} |");
     }
 
-    private void AddThroughput(StringBuilder text)
+    private void AddDevices(
+        StringBuilder text, string unit, IReadOnlyList<Row> rows, string ratioName, Func<Row, double?> ratio)
     {
-        IReadOnlyList<Row> rows = Throughput();
         if (rows.Count == 0)
         {
             return;
@@ -219,11 +234,11 @@ internal sealed class Report(IReadOnlyList<string> engines)
 
         bool qemu = engines.Contains("qemu");
         text.AppendLine();
-        text.AppendLine(qemu ? "| MB/s | QEMU TCG | Lhype | Lhype/QEMU |" : "| MB/s | Lhype |");
+        text.AppendLine(qemu ? $"| {unit} | QEMU TCG | Lhype | {ratioName} |" : $"| {unit} | Lhype |");
         text.AppendLine(qemu ? "|---|---:|---:|---:|" : "|---|---:|");
         foreach (Row row in rows)
         {
-            string cells = qemu ? $"{row.Qemu:0} | {row.Lhype:0} | {row.Lhype / row.Qemu:0.00}"
+            string cells = qemu ? $"{row.Qemu:0} | {row.Lhype:0} | {ratio(row):0.00}"
                 : $"{row.Lhype:0}";
             text.AppendLine($"| {row.ClassName}: {row.Name} | {cells} |");
         }

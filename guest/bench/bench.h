@@ -12,7 +12,9 @@ struct benchmark {
     const char *class_name;
     const char *name;
     uint32_t (*run)(void); /* returns the checksum */
-    uint64_t bytes;        /* moved through a device; 0: the program is about CPU time */
+    uint64_t bytes;        /* moved through a device */
+    uint64_t trips;        /* messages sent and answered; without either the program is about CPU time */
+    void (*prepare)(void); /* what is not to be measured; may be null */
 };
 
 /* Each ends with an entry whose name is null. */

@@ -1,5 +1,5 @@
-/* Throughput of a virtio disk and a virtio network card. These run only when they are asked for by name, in a
- * guest that init.sh has given drivers, and never natively. */
+/* Throughput of a virtio disk and a virtio network card, and how long an answer takes. These run only when they are
+ * asked for by name, in a guest that init.sh has given drivers, and never natively. */
 
 #define _GNU_SOURCE
 #include "bench.h"
@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 enum { piece = 64 << 10, area = 64 << 20, passes = 4, small_piece = 4096, small_pieces = 8192 };
-enum { network_bytes = 64 << 20, network_port = 5001 };
+enum { network_bytes = 64 << 20, network_trips = 10000, network_port = 5001 };
 
 static void require(int ok, const char *what)
 {
@@ -79,24 +80,27 @@ static uint32_t run_disk_random(void)
     return sum;
 }
 
+static int peer;
+
 /* Connects to the peer that the kernel command line names, which may not be listening yet. */
-static int connect_peer(void)
+static void connect_peer(void)
 {
+    const int now = 1;
     const char *address = getenv("peer"), *port = getenv("port");
     struct sockaddr_in to = { .sin_family = AF_INET };
     to.sin_port = htons((uint16_t)(port ? atoi(port) : network_port));
     require(address && inet_aton(address, &to.sin_addr), "peer=");
     for (int tries = 0; tries < 3000; tries++) {
         const struct timespec pause = { 0, 20000000 };
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        require(fd >= 0, "socket");
-        if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
-            return fd;
-        close(fd);
+        peer = socket(AF_INET, SOCK_STREAM, 0);
+        require(peer >= 0, "socket");
+        require(!setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &now, sizeof(now)), "setsockopt");
+        if (!connect(peer, (struct sockaddr *)&to, sizeof(to)))
+            return;
+        close(peer);
         nanosleep(&pause, NULL);
     }
     require(0, "connect");
-    return -1;
 }
 
 static void send_all(int fd, const unsigned char *data, size_t length)
@@ -109,18 +113,17 @@ static void send_all(int fd, const unsigned char *data, size_t length)
     }
 }
 
-/* The first byte says who sends; the one at the end says that all has arrived. */
+/* The first byte of a connection says what it is for; here, one at the end says that all has arrived. */
 static uint32_t run_send(void)
 {
     static unsigned char data[piece];
     unsigned char answer = 0;
-    int fd = connect_peer();
-    send_all(fd, (const unsigned char *)"s", 1);
+    send_all(peer, (const unsigned char *)"s", 1);
     for (int sent = 0; sent < network_bytes; sent += piece)
-        send_all(fd, data, piece);
-    shutdown(fd, SHUT_WR);
-    require(recv(fd, &answer, 1, 0) == 1, "recv");
-    close(fd);
+        send_all(peer, data, piece);
+    shutdown(peer, SHUT_WR);
+    require(recv(peer, &answer, 1, 0) == 1, "recv");
+    close(peer);
     return answer;
 }
 
@@ -129,41 +132,75 @@ static uint32_t run_receive(void)
     static unsigned char data[piece];
     uint32_t total = 0;
     ssize_t got;
-    int fd = connect_peer();
-    send_all(fd, (const unsigned char *)"r", 1);
-    while ((got = recv(fd, data, sizeof(data), 0)) > 0)
+    send_all(peer, (const unsigned char *)"r", 1);
+    while ((got = recv(peer, data, sizeof(data), 0)) > 0)
         total += (uint32_t)got;
+    close(peer);
+    return total;
+}
+
+/* One byte there, one byte back. */
+static uint32_t run_round_trips(void)
+{
+    uint32_t total = 0;
+    send_all(peer, (const unsigned char *)"e", 1);
+    for (int i = 0; i < network_trips; i++) {
+        unsigned char sent = (unsigned char)i, back;
+        send_all(peer, &sent, 1);
+        require(recv(peer, &back, 1, 0) == 1, "recv");
+        total += back;
+    }
+    close(peer);
+    return total;
+}
+
+/* The other end of one connection. */
+static uint32_t serve(int fd)
+{
+    static unsigned char data[piece];
+    uint32_t total = 0;
+    unsigned char kind;
+    ssize_t got;
+    require(recv(fd, &kind, 1, 0) == 1, "recv");
+    while ((got = recv(fd, data, sizeof(data), 0)) > 0) {
+        total += (uint32_t)got;
+        if (kind == 'e')
+            send_all(fd, data, (size_t)got);
+    }
+    if (kind == 's')
+        send_all(fd, (const unsigned char *)"k", 1);
     close(fd);
     return total;
 }
 
-/* The other end of run_send, in a second guest. */
+/* The other end of the class "guests", in a second guest. */
 static uint32_t run_serve(void)
 {
-    static unsigned char data[piece];
+    const int now = 1;
     struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(network_port) };
     uint32_t total = 0;
-    ssize_t got;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     require(listener >= 0 && !bind(listener, (struct sockaddr *)&here, sizeof(here)), "bind");
     require(!listen(listener, 1), "listen");
-    int fd = accept(listener, NULL, NULL);
-    require(fd >= 0, "accept");
-    while ((got = recv(fd, data, sizeof(data), 0)) > 0)
-        total += (uint32_t)got;
-    send_all(fd, (const unsigned char *)"k", 1);
-    close(fd);
+    for (const struct benchmark *b = device_benchmarks; b->name; b++)
+        if (!strcmp(b->class_name, "guests")) {
+            int fd = accept(listener, NULL, NULL);
+            require(fd >= 0 && !setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &now, sizeof(now)), "accept");
+            total += serve(fd);
+        }
     close(listener);
     return total;
 }
 
 const struct benchmark device_benchmarks[] = {
-    { "disk", "disk-write", run_disk_write, (uint64_t)area * passes },
-    { "disk", "disk-read", run_disk_read, (uint64_t)area * passes },
-    { "disk", "disk-random-4k", run_disk_random, (uint64_t)small_piece * small_pieces },
-    { "network", "host-send", run_send, network_bytes },
-    { "network", "host-receive", run_receive, network_bytes },
-    { "guests", "guest-send", run_send, network_bytes },
-    { "serve", "guest-serve", run_serve, network_bytes },
-    { NULL, NULL, NULL, 0 },
+    { "disk", "disk-write", run_disk_write, .bytes = (uint64_t)area * passes },
+    { "disk", "disk-read", run_disk_read, .bytes = (uint64_t)area * passes },
+    { "disk", "disk-random-4k", run_disk_random, .bytes = (uint64_t)small_piece * small_pieces },
+    { "network", "host-send", run_send, .bytes = network_bytes, .prepare = connect_peer },
+    { "network", "host-receive", run_receive, .bytes = network_bytes, .prepare = connect_peer },
+    { "network", "host-round-trip", run_round_trips, .trips = network_trips, .prepare = connect_peer },
+    { "guests", "guest-send", run_send, .bytes = network_bytes, .prepare = connect_peer },
+    { "guests", "guest-round-trip", run_round_trips, .trips = network_trips, .prepare = connect_peer },
+    { "serve", "guest-serve", run_serve, .bytes = network_bytes },
+    { NULL },
 };

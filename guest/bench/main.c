@@ -2,8 +2,8 @@
  *
  *   @ready                                        user space has been reached
  *   @begin CLASS NAME                             about to start
- *   @end CLASS NAME CHECKSUM NANOSECONDS BYTES    done; the program's own CPU time, children included, and
- *                                           what it moved through a device
+ *   @end CLASS NAME CHECKSUM NANOSECONDS BYTES TRIPS   done; the program's own CPU time, children included, and
+ *                                           what it moved through a device or had answered
  *   @done                                         all done; as /init the machine is powered off next
  *
  * After each of the first three it waits for a line on standard input: the harness reads the emulator's CPU
@@ -54,12 +54,17 @@ static uint64_t cpu_time(void)
         + nanoseconds(&children.ru_stime);
 }
 
+static int needs_device(const struct benchmark *b)
+{
+    return b->bytes || b->trips;
+}
+
 /* True if the comma-separated list `wanted` names the class or the benchmark. Null and "all" mean all that need
  * no device. */
 static int is_wanted(const char *wanted, const struct benchmark *b)
 {
     if (!wanted || !strcmp(wanted, "all"))
-        return b->bytes == 0;
+        return !needs_device(b);
     for (const char *word = wanted; *word;) {
         size_t length = strcspn(word, ",");
         if ((strlen(b->name) == length && !memcmp(word, b->name, length))
@@ -109,15 +114,17 @@ int main(int argc, char **argv)
     for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
         for (const struct benchmark *b = groups[g]; b->name; b++) {
             /* Outside a guest /dev/vda would be a disk of the host. */
-            if (!is_wanted(wanted, b) || (b->bytes && !is_init))
+            if (!is_wanted(wanted, b) || (needs_device(b) && !is_init))
                 continue;
+            if (b->prepare)
+                b->prepare();
             printf("@begin %s %s\n", b->class_name, b->name);
             wait_for_harness();
             uint64_t start = cpu_time();
             uint32_t checksum = b->run();
             uint64_t used = cpu_time() - start;
-            printf("@end %s %s %08x %llu %llu\n", b->class_name, b->name, checksum,
-                (unsigned long long)used, (unsigned long long)b->bytes);
+            printf("@end %s %s %08x %llu %llu %llu\n", b->class_name, b->name, checksum,
+                (unsigned long long)used, (unsigned long long)b->bytes, (unsigned long long)b->trips);
             wait_for_harness();
         }
     }
