@@ -7,6 +7,7 @@ using System.Collections.Generic;
 using System.IO;
 using Lhype.Cpu;
 using Lhype.Cpu.Architecture;
+using Lhype.Cpu.Mmu;
 using Lhype.Cpu.Translator;
 using Lhype.Host;
 using Lhype.Machine.Block;
@@ -26,6 +27,8 @@ namespace Lhype.Machine;
 public static class MachineBuilder
 {
     private const ulong PageBytes = 4096;
+    private const ulong MaxMemoryBytes =
+        (1UL << PageWalk.PhysicalAddressBits) - (GuestRam.HighStart - GuestRam.HoleStart);
     private const double MaxTimeoutSeconds = 1_000_000;
     private const ulong SmallMachineBytes = 64 << 20;
 
@@ -118,6 +121,12 @@ public static class MachineBuilder
         {
             throw new LhypeException(
                 $"--memory: {config.MemoryBytes} bytes is not a positive multiple of 4096.");
+        }
+
+        if (config.MemoryBytes > MaxMemoryBytes)
+        {
+            throw new LhypeException($"--memory: {config.MemoryBytes >> 30} GiB are more than a guest can "
+                + $"address; use at most {MaxMemoryBytes >> 30}G.");
         }
 
         int cards = config.Disks.Count + config.Networks.Count;

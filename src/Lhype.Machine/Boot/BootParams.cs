@@ -16,6 +16,8 @@ internal static class BootParams
 
     private const int ExtendedMemoryKib = 0x002;
     private const int AcpiRsdpAddress = 0x070;
+    private const int ExtendedRamdiskImage = 0x0C0;
+    private const int ExtendedRamdiskSize = 0x0C4;
     private const int AlternativeMemoryKib = 0x1E0;
     private const int E820Count = 0x1E8;
     private const int BootFlag = 0x1FE;
@@ -50,6 +52,8 @@ internal static class BootParams
         Write64(page, AcpiRsdpAddress, rsdpAddress);
         Write32(page, RamdiskImage, (uint)initrd.Address);
         Write32(page, RamdiskSize, (uint)initrd.Length);
+        Write32(page, ExtendedRamdiskImage, (uint)(initrd.Address >> 32));
+        Write32(page, ExtendedRamdiskSize, (uint)(initrd.Length >> 32));
         Write32(page, CommandLinePointer, BootLayout.CommandLine);
         Write64(page, SetupData, setupDataAddress);
 

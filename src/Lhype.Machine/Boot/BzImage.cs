@@ -22,6 +22,8 @@ internal sealed class BzImage
 
     private const int HeaderLimit = 0x290;
     private const byte LoadedHigh = 1;
+    private const ushort Kernel64 = 1 << 0;
+    private const ushort CanBeLoadedAbove4GiB = 1 << 1;
 
     private BzImage(ushort version, byte[] header, ReadOnlyMemory<byte> protectedPart)
     {
@@ -57,6 +59,9 @@ internal sealed class BzImage
 
     /// <summary>True if the kernel has a 64-bit entry (XLF_KERNEL_64).</summary>
     public bool Is64Bit { get; private init; }
+
+    /// <summary>True if what the kernel is given may lie above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G).</summary>
+    public bool ReachesAbove4GiB { get; private init; }
 
     /// <summary>The kernel's own version text, "6.1.0-50-686 (...) #1 SMP ..." or empty.</summary>
     public string Release { get; private init; } = "";
@@ -109,7 +114,8 @@ internal sealed class BzImage
             CommandLineMax = At(0x0206) ? reader.UInt32(0x238) : 255,
             PreferredAddress = At(0x020A) ? reader.UInt64(0x258) : LoadAddress,
             InitSize = At(0x020A) ? reader.UInt32(0x260) : 0,
-            Is64Bit = At(0x020C) && (reader.UInt16(0x236) & 1) != 0,
+            Is64Bit = At(0x020C) && (reader.UInt16(0x236) & Kernel64) != 0,
+            ReachesAbove4GiB = At(0x020C) && (reader.UInt16(0x236) & CanBeLoadedAbove4GiB) != 0,
             Release = ReadRelease(bytes.Span, reader.UInt16(0x20E)),
         };
     }

@@ -31,8 +31,9 @@ internal static class Initrd
     private const ulong PageMask = 4095;
 
     /// <summary>Writes the files one after the other as high as they fit: above the kernel, or with little
-    /// memory in the gap below it. Returns where and how long; (0, 0) without files. Throws LhypeException if
-    /// there is no room.</summary>
+    /// memory in the gap below it, and above 4 GiB only if they fit nowhere else and the kernel takes them
+    /// there. Returns where and how long; (0, 0) without files. Throws LhypeException if there is no
+    /// room.</summary>
     public static (ulong Address, ulong Length) Place(IReadOnlyList<InitrdFile> files, GuestMemory memory,
         KernelImage kernel)
     {
@@ -49,10 +50,12 @@ internal static class Initrd
             kernelStart = Math.Min(kernelStart, segment.Physical);
         }
 
-        // The second place is rather copied by the kernel than refused.
-        ulong start = HighestFit(length, kernel.ReservedEnd, Math.Min(reach, DirectlyMappedEnd))
+        // What the kernel must copy is better than what it cannot have.
+        ulong mapped = kernel.Bits == 64 ? reach : Math.Min(reach, DirectlyMappedEnd);
+        ulong start = HighestFit(length, kernel.ReservedEnd, mapped)
             ?? HighestFit(length, kernel.ReservedEnd, reach)
             ?? HighestFit(length, 0, Math.Min(reach, kernelStart))
+            ?? (kernel.ReachesAbove4GiB ? HighestFitAnywhere(length, kernel, memory) : null)
             ?? throw TooLarge(files, length, memory);
         ulong at = start;
         ReadOnlySpan<byte> padding = stackalloc byte[3];
@@ -81,6 +84,12 @@ internal static class Initrd
             ? (top - length) & ~PageMask
             : null;
     }
+
+    /// <summary>A kernel that takes RAM disks above 4 GiB takes them anywhere: the limit it states is there
+    /// for old boot loaders.</summary>
+    private static ulong? HighestFitAnywhere(ulong length, KernelImage kernel, GuestMemory memory) =>
+        HighestFit(length, kernel.ReservedEnd, memory.LowSize)
+        ?? HighestFit(length, GuestRam.HighStart, GuestRam.HighStart + memory.HighSize);
 
     private static ulong TotalLength(IReadOnlyList<InitrdFile> files)
     {

@@ -73,6 +73,9 @@ public sealed class KernelImage
     /// <summary>Highest guest-physical address the last byte of an initial RAM disk may have.</summary>
     public uint InitrdAddressMax { get; private init; } = 0x7FFF_FFFF;
 
+    /// <summary>The kernel takes an initial RAM disk above 4 GiB.</summary>
+    public bool ReachesAbove4GiB { get; private init; }
+
     /// <summary>First address after the memory the kernel needs before it reads the memory map.</summary>
     public ulong ReservedEnd { get; private init; }
 
@@ -187,6 +190,7 @@ public sealed class KernelImage
                 SetupHeader = image.Header,
                 CommandLineMax = commandLineMax,
                 InitrdAddressMax = image.InitrdAddressMax,
+                ReachesAbove4GiB = image.ReachesAbove4GiB,
                 ReservedEnd = Math.Max(segment.End, runStart + image.InitSize),
             };
         }
@@ -213,6 +217,7 @@ public sealed class KernelImage
             SetupHeader = image.Header,
             CommandLineMax = commandLineMax,
             InitrdAddressMax = image.InitrdAddressMax,
+            ReachesAbove4GiB = image.ReachesAbove4GiB,
             ReservedEnd = HighestEnd(elf.Segments),
         };
     }

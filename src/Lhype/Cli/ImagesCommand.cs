@@ -15,11 +15,11 @@ internal static class ImagesCommand
     /// <summary>Prints one line per image: name, state, what it is.</summary>
     public static int List(ImageStore store, TextWriter output)
     {
-        output.WriteLine($"{"NAME",-16}{"PULLED",-14}DESCRIPTION");
+        output.WriteLine($"{"NAME",-22}{"PULLED",-14}DESCRIPTION");
         foreach (ImageDefinition image in ImageCatalog.All)
         {
             string state = store.Facts(image)?.Version ?? "no";
-            output.WriteLine($"{image.Name,-16}{state,-14}{image.Description}");
+            output.WriteLine($"{image.Name,-22}{state,-14}{image.Description}");
         }
 
         return 0;

@@ -30,7 +30,8 @@ internal static class ImageCatalog
         new("debian-i386", "linux-image-686", "i386", "Debian 12 kernel for 32-bit PCs, busybox shell"),
         new("debian-i386-pae", "linux-image-686-pae", "i386", "the same with PAE paging and NX"),
         new("debian-amd64", "linux-image-cloud-amd64", "amd64",
-            "Debian 12 cloud kernel, 64-bit (not yet run by this version)"),
+            "Debian 12 cloud kernel, 64-bit, busybox shell"),
+        new("debian-amd64-generic", "linux-image-amd64", "amd64", "the same for physical machines"),
     ];
 
     /// <summary>The image called <paramref name="name"/>, or null.</summary>

@@ -23,6 +23,7 @@ public sealed class MachineBuilderTests
             new() { Kernel = "k", Networks = [new NetworkConfig { Kind = NetworkKind.User }] },
             new() { Kernel = "k", MemoryBytes = 0 },
             new() { Kernel = "k", MemoryBytes = 4097 },
+            new() { Kernel = "k", MemoryBytes = 1UL << 40 },
             new() { Kernel = "k", TimeoutSeconds = -1 },
             new() { Kernel = "k", TimeoutSeconds = double.NaN },
             new() { Kernel = "/nonexistent/kernel" },

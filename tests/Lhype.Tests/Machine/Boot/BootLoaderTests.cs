@@ -137,6 +137,36 @@ public sealed class BootLoaderTests : IDisposable
         Assert.Equal(high - (4u << 20), Read32(state.Esi + 0x218));
     }
 
+    [Theory]
+    [InlineData(100, 0x7F_F000UL)]
+    [InlineData(8 << 20, 0xBF80_0000UL)]
+    [InlineData(31 << 20, 0x1_0010_0000UL)]
+    public void InitrdOfASixtyFourBitKernelLeavesItsLimitOnlyWhenItMust(int bytes, ulong expected)
+    {
+        // The kernel takes 1 to 2 MiB, or in the last case all but 29 MiB below the hole.
+        using var ram = new GuestRam(GuestRam.HoleStart + (32 << 20));
+        var memory = new GuestMemory(ram, (_, _) => { });
+        byte[] image = TestImages.BzImage("BZh"u8.ToArray());
+        TestImages.Put16(image, 0x236, 3);
+        TestImages.Put32(image, 0x22C, 0x7F_FFFF);
+        TestImages.Put32(image, 0x260, bytes == 31 << 20 ? 0xBE20_0000u : 0x10_0000);
+        BootInputs inputs = new() { Initrds = [new InitrdFile("a", new byte[bytes])] };
+
+        BootState state = BootLoader.Load(KernelImage.Parse("k", image, cache: null), inputs, memory);
+
+        ulong page = state.Esi;
+        Assert.True(memory.TryReadUInt32(page + 0x218, out uint address));
+        Assert.True(memory.TryReadUInt32(page + 0x0C0, out uint addressHigh));
+        Assert.True(memory.TryReadUInt32(page + 0x21C, out uint length));
+        Assert.True(memory.TryReadUInt32(page + 0x0C4, out uint lengthHigh));
+        Assert.Equal(expected, address | ((ulong)addressHigh << 32));
+        Assert.Equal((ulong)bytes, length | ((ulong)lengthHigh << 32));
+
+        TestImages.Put16(image, 0x236, 1);
+        KernelImage low = KernelImage.Parse("k", image, cache: null);
+        Assert.Equal(bytes == 100, Succeeds(() => BootLoader.Load(low, inputs, memory)));
+    }
+
     [Fact]
     public void SeedIsHandedOverAsSetupData()
     {
@@ -270,6 +300,19 @@ public sealed class BootLoaderTests : IDisposable
         KernelImage kernel = KernelImage.Parse("k", elf, cache: null);
 
         AssertRefused("0x7c00", () => BootLoader.Load(kernel, new BootInputs(), _memory));
+    }
+
+    private static bool Succeeds(Action load)
+    {
+        try
+        {
+            load();
+            return true;
+        }
+        catch (LhypeException)
+        {
+            return false;
+        }
     }
 
     private static void AssertRefused(string expected, Action load) =>

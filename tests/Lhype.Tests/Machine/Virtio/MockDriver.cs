@@ -17,11 +17,13 @@ internal sealed class MockDriver
     private readonly VirtioRig _rig;
     private readonly Dictionary<int, (uint Bar, uint Offset, uint Length)> _structures = [];
     private readonly uint _notifyMultiplier;
-    private ulong _nextPage = 0x10_0000;
+    private ulong _nextPage;
 
-    public MockDriver(VirtioRig rig)
+    /// <summary>A driver whose rings and buffers lie from <paramref name="firstPage"/> on.</summary>
+    public MockDriver(VirtioRig rig, ulong firstPage = 0x10_0000)
     {
         _rig = rig;
+        _nextPage = firstPage;
         Config16(4, 0x0006);
         int at = 0x33;
         while ((at = (int)rig.Transport.ReadConfig(at + 1, 1)) != 0)
@@ -129,11 +131,11 @@ internal sealed class MockDriver
         DriverQueue queue = new(_rig.Memory, actual, at, at + 0x1000, at + 0x2000,
             () => Write(2, notify, 2, 0), AllocatePage);
         SetCommon(0x20, 4, (uint)queue.Descriptors);
-        SetCommon(0x24, 4, 0);
+        SetCommon(0x24, 4, queue.Descriptors >> 32);
         SetCommon(0x28, 4, (uint)queue.Available);
-        SetCommon(0x2C, 4, 0);
+        SetCommon(0x2C, 4, queue.Available >> 32);
         SetCommon(0x30, 4, (uint)queue.Used);
-        SetCommon(0x34, 4, 0);
+        SetCommon(0x34, 4, queue.Used >> 32);
         SetCommon(0x1C, 2, 1);
         return queue;
     }

@@ -16,10 +16,11 @@ internal sealed class VirtioRig : IDisposable
     public const uint Window = 0xE000_0000;
     public const ulong RamBytes = 8 << 20;
 
-    private readonly GuestRam _ram = new(RamBytes);
+    private readonly GuestRam _ram;
 
-    public VirtioRig(Func<VirtioRig, VirtioDevice> makeDevice)
+    public VirtioRig(Func<VirtioRig, VirtioDevice> makeDevice, ulong ramBytes = RamBytes)
     {
+        _ram = new GuestRam(ramBytes);
         Memory = new GuestMemory(_ram, (gpa, length) => WrittenRanges.Add((gpa, length)));
         Device = makeDevice(this);
         Transport = new VirtioPciTransport(Device, Bus, Interrupts, Window, 11);

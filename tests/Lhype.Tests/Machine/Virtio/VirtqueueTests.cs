@@ -1,6 +1,7 @@
 // Split virtqueues: what the driver may do works, what it may not stops the device and nothing else.
 
 using System.Linq;
+using Lhype.Host;
 using Lhype.Machine.Virtio;
 using Xunit;
 
@@ -35,6 +36,43 @@ public sealed class VirtqueueTests
         Assert.Equal(0xEC00, bytes);
         Assert.Contains((page + 71, 1UL), _rig.WrittenRanges);
         Assert.False(_driver.Broken);
+    }
+
+    [Fact]
+    public void RingsAndBuffersAboveFourGibibytesWork()
+    {
+        using VirtioRig rig =
+            new(made => new EchoDevice(made), ramBytes: GuestRam.HoleStart + VirtioRig.RamBytes);
+        MockDriver driver = new(rig, GuestRam.HighStart);
+        DriverQueue queue = driver.Start(WithIndirect)[0];
+        ulong page = driver.AllocatePage();
+        queue.Add(new DriverBuffer(page, 16, false), new DriverBuffer(page + 64, 8, true));
+        queue.Notify();
+        Assert.True(queue.TryTakeUsed(out _, out uint written));
+        Assert.Equal(1u, written);
+        Assert.Contains((page + 71, 1UL), rig.WrittenRanges);
+        Assert.False(driver.Broken);
+    }
+
+    /// <summary>Buffers that leave RAM at each of its ends, or that wrap around.</summary>
+    [Theory]
+    [InlineData(GuestRam.HoleStart - 8, 9)]
+    [InlineData(GuestRam.HoleStart, 1)]
+    [InlineData(GuestRam.HighStart - 1, 2)]
+    [InlineData(GuestRam.HighStart + VirtioRig.RamBytes - 8, 9)]
+    [InlineData(GuestRam.HighStart + VirtioRig.RamBytes, 1)]
+    [InlineData(ulong.MaxValue - 7, 8)]
+    [InlineData(ulong.MaxValue - 7, uint.MaxValue)]
+    [InlineData(1UL << 63, 1)]
+    public void BuffersOutsideRamOfAnyPartStopTheDevice(ulong address, uint length)
+    {
+        using VirtioRig rig =
+            new(made => new EchoDevice(made), ramBytes: GuestRam.HoleStart + VirtioRig.RamBytes);
+        MockDriver driver = new(rig, GuestRam.HighStart);
+        DriverQueue queue = driver.Start(Version1)[0];
+        queue.Add(new DriverBuffer(address, length, true));
+        queue.Notify();
+        Assert.True(driver.Broken);
     }
 
     [Theory]
