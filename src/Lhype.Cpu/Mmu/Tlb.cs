@@ -113,6 +113,17 @@ public sealed unsafe partial class LinearMemory
         LargePageMet?.Invoke(linear);
     }
 
+    /// <summary>The same for all of the 1 GiB page of <paramref name="linear"/>.</summary>
+    internal void NoteHuge(ulong linear)
+    {
+        const int words = 512 / 64;
+        ulong first = (linear >> 30 & 3) * words;
+        for (ulong word = first; word < first + words; word++)
+        {
+            _state->LargeRegions[word] = ulong.MaxValue;
+        }
+    }
+
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
     public void FlushNonGlobal()
     {
@@ -298,6 +309,11 @@ public sealed unsafe partial class LinearMemory
     {
         TlbEntry* entry = CpuState.DataTlb(_state, user, write) + ((page >> 12) & (CpuState.TlbEntries - 1));
         Log(translation.Global, translation.Large, page, (int)((byte*)entry - (byte*)_state));
+        if (translation.Huge)
+        {
+            NoteHuge(page);
+        }
+
         entry->Tag = page;
         entry->Addend = (ulong)_ram.Base + translation.PageGpa - page;
     }

@@ -144,6 +144,11 @@ internal sealed unsafe partial class TranslatorVcpu
         ulong linearPage = linear & ~4095UL;
         _memory.FillCode(linearPage, mode, translation.Global, translation.Large, (ulong)page.Table,
             _cache.StampFor(page, linearPage));
+        if (translation.Huge)
+        {
+            _memory.NoteHuge(linearPage);
+        }
+
         return page;
     }
 

@@ -1,10 +1,10 @@
-// The stack in 64-bit code without a TLB check for each access. CpuState remembers the page that the stack was
-// in last, with its host address (StackTag, StackDelta; one pair for user and one for supervisor code); it
-// holds only pages that the write TLB holds, so it serves loads and stores alike.
+// The stack in 64-bit code without a TLB check for each access. CpuState remembers the page that the stack
+// was in last, with its host address (StackTag, StackDelta; one pair for user and one for supervisor code).
+// It holds only pages that the write TLB holds, so it serves loads and stores alike.
 //
 //  - An access of its own compares with that page:  mov r9, r8; sub r9, [tag]; cmp r9, 4096 - size; ja cold.
-//  - Accesses of one block that are a known distance from each other (pushes, pops, [rsp + n], with RSP moved by
-//    constants in between) are a group: the first checks the whole range, the others need no check at all.
+//  - Accesses of one block that are a known distance from each other (pushes, pops, [rsp + n], with RSP moved
+//    by constants in between) are a group: the first checks the whole range, the others need no check.
 //
 // Whatever fails goes through the TLBs: a single access by Thunks.StackPrepare, a group by a translation of
 // the same code without groups (ModeKey.Ungrouped), which is made when it is first needed and jumped to from
@@ -125,8 +125,8 @@ internal sealed unsafe partial class Translator
         return true;
     }
 
-    /// <summary>The bytes at RSP that an instruction accesses, from RSP before it. False: the instruction ends
-    /// the group before it, because C# may run in its place and come back, or its accesses are not
+    /// <summary>The bytes at RSP that an instruction accesses, from RSP before it. False: the instruction
+    /// ends the group before it, because C# may run in its place and come back, or its accesses are not
     /// known.</summary>
     private bool TryStackAccess(in Instruction instruction, InstructionKind kind, ref int low, ref int high,
         ref int accesses)
@@ -253,7 +253,8 @@ internal sealed unsafe partial class Translator
         return false;
     }
 
-    /// <summary>Before anything else of the instruction that begins a group: the check of its range.</summary>
+    /// <summary>Before anything else of the instruction that begins a group: the check of its
+    /// range.</summary>
     private void EmitGroupCheck()
     {
         ref readonly StackGroup group = ref _groups[_current];
