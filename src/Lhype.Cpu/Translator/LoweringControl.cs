@@ -27,7 +27,7 @@ internal sealed unsafe partial class Translator
             Kind = ColdKind.Poll,
             Patch = _emit.JumpForward(Condition.Sign),
             Target = offset,
-            FlagsParked = _parked,
+            FlagsParked = Parked,
         };
         EnsureFlags();
         block.ForwardEntry = _emit.Offset;
@@ -62,7 +62,7 @@ internal sealed unsafe partial class Translator
         Kind = ColdKind.CrossPage,
         Patch = _emit.JumpForward(Condition.NotEqual),
         Target = offset,
-        FlagsParked = _parked,
+        FlagsParked = Parked,
     };
 
     /// <summary>slot = byte offset of the code TLB entry for the linear address in
@@ -204,6 +204,7 @@ internal sealed unsafe partial class Translator
         EmitCachedJump(NextMode);
         _emit.PatchByte(skip - 1, _emit.Offset - skip);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        _high.Forget();
         if (_current + 1 < _count)
         {
             EmitCharge(_current + 1);

@@ -68,7 +68,7 @@ internal sealed unsafe partial class Translator
         }
 
         EnsureFlags();
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
     }
 
     /// <summary>Every REP string instruction, on host addresses. Where it faults, its registers say
@@ -116,7 +116,7 @@ internal sealed unsafe partial class Translator
             _emit.Move(Host.Rdi, Host.Rdi);
         }
 
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
     }
 
     /// <summary>The TLB check of <see cref="BeginAccess"/> for ECX elements from the linear address in r8: r8
@@ -152,7 +152,7 @@ internal sealed unsafe partial class Translator
         Kind = ColdKind.Trap,
         Patch = _emit.JumpForward(condition),
         Target = trap,
-        FlagsParked = _parked,
+        FlagsParked = Parked,
     };
 
     /// <summary>lea destination, [base + index * scale], 32 bits, or 64 in 64-bit code.</summary>

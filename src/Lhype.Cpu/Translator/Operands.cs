@@ -19,7 +19,6 @@
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
-using Offset = Lhype.Cpu.CpuState.Offset;
 
 namespace Lhype.Cpu.Translator;
 
@@ -162,7 +161,7 @@ internal sealed unsafe partial class Translator
         FreeFlags();
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
-            | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0)
+            | (user ? AccessInfo.User : 0) | (Parked ? AccessInfo.FlagsParked : 0)
             | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0)
             | (IsWaitingX87(instruction) ? AccessInfo.X87 : 0);
         ref ColdStub stub = ref _cold[_coldCount];
@@ -210,7 +209,7 @@ internal sealed unsafe partial class Translator
         stub.BodyStart = _emit.Offset;
         _openOperand = _coldCount++;
         NoteBody(instruction);
-        stub.FlagsParked = _parked;
+        stub.FlagsParked = Parked;
     }
 
     /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1,
@@ -402,21 +401,15 @@ internal sealed unsafe partial class Translator
     private int LoadedRegister(Register register, int scratch)
     {
         int number = LongInstructionCopy.NumberOf(register);
-        if (number < 8)
-        {
-            return Host.Of(number);
-        }
-
-        _emit.Load(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
-        return scratch;
+        return number < 8 ? Host.Of(number) : _high.Load(number, scratch);
     }
 
     /// <summary>Where a result for a guest general register is to be computed: its own host register, or
     /// <paramref name="scratch"/>, followed by <see cref="StoreLoaded"/>.</summary>
-    private static int TargetRegister(Register register, int scratch)
+    private int TargetRegister(Register register, int scratch)
     {
         int number = LongInstructionCopy.NumberOf(register);
-        return number < 8 ? Host.Of(number) : scratch;
+        return number < 8 ? Host.Of(number) : _high.Holder(number, scratch);
     }
 
     /// <summary>Completes a write to a guest general register that lives in the state.</summary>
@@ -425,7 +418,7 @@ internal sealed unsafe partial class Translator
         int number = LongInstructionCopy.NumberOf(register);
         if (number >= 8)
         {
-            _emit.Store(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
+            _high.Store(number, _high.Holder(number, scratch));
         }
     }
 
