@@ -180,6 +180,11 @@ public unsafe struct CpuState
         internal const int ReturnTop = 0x618;
         internal const int ThunkReturn = 0x620;
         internal const int ThunkFlags = 0x628;
+        internal const int UserStackTag = 0x630;
+        internal const int UserStackDelta = 0x638;
+        internal const int SupervisorStackTag = 0x640;
+        internal const int SupervisorStackDelta = 0x648;
+        internal const int StackInfo = 0x650;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
@@ -354,6 +359,13 @@ public unsafe struct CpuState
     [FieldOffset(Offset.ReturnStack)] internal ulong ReturnStack;
     /// <summary>The same when no call is open.</summary>
     [FieldOffset(Offset.ReturnTop)] internal ulong ReturnTop;
+    /// <summary>The page that the stack of 64-bit user code was in last, or all ones; behind it the host
+    /// address minus the linear one (see Translator/StackGroups.cs).</summary>
+    [FieldOffset(Offset.UserStackTag)] internal ulong UserStackTag;
+    [FieldOffset(Offset.UserStackDelta)] internal ulong UserStackDelta;
+    /// <summary>The same for supervisor code.</summary>
+    [FieldOffset(Offset.SupervisorStackTag)] internal ulong SupervisorStackTag;
+    [FieldOffset(Offset.SupervisorStackDelta)] internal ulong SupervisorStackDelta;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

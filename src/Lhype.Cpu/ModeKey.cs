@@ -35,6 +35,9 @@ public static class ModeKey
     /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
     /// TLBs.</summary>
     public const uint Window = 1 << 10;
+    /// <summary>The same bit in 64-bit code, which has no window, and never in the CPU's own mode: the
+    /// translation that checks each stack access (see Translator/StackGroups.cs).</summary>
+    public const uint Ungrouped = Window;
     /// <summary>16 or 32-bit code in compatibility mode: TLB entries have 64-bit tags, and gates and stacks
     /// of events are those of long mode.</summary>
     public const uint Compatibility = 1 << 11;

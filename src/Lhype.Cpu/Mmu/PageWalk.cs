@@ -35,6 +35,8 @@ public struct PageTranslation
     /// <summary>The page is part of a larger one, so INVLPG anywhere in that one must forget it
     /// too.</summary>
     public bool Large;
+    /// <summary>That larger one has 1 GiB.</summary>
+    public bool Huge;
 }
 
 /// <summary>The hardware page walk.</summary>
@@ -86,6 +88,7 @@ public static unsafe class PageWalk
             translation.WriteReady = true;
             translation.Global = true;
             translation.Large = false;
+            translation.Huge = false;
             return true;
         }
 
@@ -241,6 +244,7 @@ public static unsafe class PageWalk
                 translation.WriteReady = writable && (((uint)entry | marks) & Dirty) != 0;
                 translation.Global = (entry & GlobalPage) != 0 && (state->Cr4 & ControlBits.Cr4Pge) != 0;
                 translation.Large = level != 0;
+                translation.Huge = level == 2;
                 return true;
             }
 

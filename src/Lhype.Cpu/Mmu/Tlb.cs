@@ -113,11 +113,23 @@ public sealed unsafe partial class LinearMemory
         LargePageMet?.Invoke(linear);
     }
 
+    /// <summary>The same for all of the 1 GiB page of <paramref name="linear"/>.</summary>
+    internal void NoteHuge(ulong linear)
+    {
+        const int words = 512 / 64;
+        ulong first = (linear >> 30 & 3) * words;
+        for (ulong word = first; word < first + words; word++)
+        {
+            _state->LargeRegions[word] = ulong.MaxValue;
+        }
+    }
+
     /// <summary>Forgets every translation that is not global (CR3 load).</summary>
     public void FlushNonGlobal()
     {
         _state->TlbFlushes++;
         Window.Flush();
+        ForgetStacks();
         ForgetReturns();
         Undo(_localLog);
     }
@@ -135,6 +147,7 @@ public sealed unsafe partial class LinearMemory
         }
 
         Window.FlushPage(linear);
+        ForgetStacks();
         ulong page = linear & PageMask;
         for (int table = 0; table < 4; table++)
         {
@@ -174,6 +187,20 @@ public sealed unsafe partial class LinearMemory
         entry->Global = global ? 1u : 0;
         _executedPages[(linearPage >> 18) & 0x3FFF] |= 1UL << (int)((linearPage >> 12) & 63);
     }
+
+    /// <summary>
+    /// The pages of the stacks must be looked up again (see Translator/StackGroups.cs). The check subtracts
+    /// the tag, so every value stands for a page; this one is so far from being canonical that no difference
+    /// between a host and a guest address can make it so, and an RSP that fits it faults on the host.
+    /// </summary>
+    private void ForgetStacks()
+    {
+        _state->UserStackTag = NoStack;
+        _state->SupervisorStackTag = NoStack;
+    }
+
+    /// <summary>What <see cref="ForgetStacks"/> stores; emitted code stores the upper half alone.</summary>
+    internal const ulong NoStack = 1UL << 63;
 
     /// <summary>No return address of a translated call may be used any more: what it leads to, or whose code
     /// is mapped there, may have changed.</summary>
@@ -282,6 +309,11 @@ public sealed unsafe partial class LinearMemory
     {
         TlbEntry* entry = CpuState.DataTlb(_state, user, write) + ((page >> 12) & (CpuState.TlbEntries - 1));
         Log(translation.Global, translation.Large, page, (int)((byte*)entry - (byte*)_state));
+        if (translation.Huge)
+        {
+            NoteHuge(page);
+        }
+
         entry->Tag = page;
         entry->Addend = (ulong)_ram.Base + translation.PageGpa - page;
     }

@@ -75,6 +75,8 @@ internal struct Link
     internal int TargetOffset;
     /// <summary>The target lies behind the jump in the same page.</summary>
     internal bool Forward;
+    /// <summary>The target is the translation without stack groups.</summary>
+    internal bool Ungrouped;
     /// <summary>Next link into the same target block, or -1.</summary>
     internal int NextIncoming;
     /// <summary>Times it was linked again after a mismatch; a link that keeps changing stays a
@@ -192,7 +194,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return stamp;
     }
 
-    internal int AddLink(int patch, int stub, int targetOffset, bool forward)
+    internal int AddLink(int patch, int stub, int targetOffset, bool forward, bool ungrouped)
     {
         if (LinkCount == _links.Length)
         {
@@ -206,6 +208,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
                 Stub = stub,
                 TargetOffset = targetOffset,
                 Forward = forward,
+                Ungrouped = ungrouped,
                 NextIncoming = -1,
             };
         return LinkCount++;

@@ -144,6 +144,11 @@ internal sealed unsafe partial class TranslatorVcpu
         ulong linearPage = linear & ~4095UL;
         _memory.FillCode(linearPage, mode, translation.Global, translation.Large, (ulong)page.Table,
             _cache.StampFor(page, linearPage));
+        if (translation.Huge)
+        {
+            _memory.NoteHuge(linearPage);
+        }
+
         return page;
     }
 
@@ -153,6 +158,7 @@ internal sealed unsafe partial class TranslatorVcpu
     {
         ulong fromLinear = _state->CodePageBase;
         int generation = _generation;
+        mode |= _cache.LinkAt(linkIndex).Ungrouped ? ModeKey.Ungrouped : 0;
         byte* code = Find(LinearRip, mode);
         if (code == null || generation != _generation)
         {

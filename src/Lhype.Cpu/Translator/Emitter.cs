@@ -11,7 +11,7 @@ namespace Lhype.Cpu.Translator;
 /// <summary>Condition codes as in Jcc opcodes.</summary>
 internal static class Condition
 {
-    internal const int Below = 2, NotBelow = 3, Equal = 4, NotEqual = 5, Above = 7, Sign = 8;
+    internal const int Below = 2, NotBelow = 3, Equal = 4, NotEqual = 5, NotAbove = 6, Above = 7, Sign = 8;
 }
 
 /// <summary>An x86-64 code writer. Offsets count from the start of code memory.</summary>

@@ -213,6 +213,9 @@ internal sealed class InstructionClasses
     private static bool IsThreadOrData(Register register) =>
         register is Register.DS or Register.ES or Register.FS or Register.GS;
 
+    /// <summary>Memory operands go through the user window.</summary>
+    internal static bool IsWindow(uint mode) => (mode & (ModeKey.Window | ModeKey.Long)) == ModeKey.Window;
+
     /// <summary>Trapped instructions that change nothing the translation mode depends on.</summary>
     internal static bool KeepsMode(in Instruction instruction) => instruction.IsStringInstruction
         || instruction.Mnemonic is Mnemonic.In or Mnemonic.Out or Mnemonic.Rdtsc or Mnemonic.Cpuid
@@ -321,7 +324,7 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
-        if ((mode & ModeKey.Window) != 0)
+        if (IsWindow(mode))
         {
             return (mode & ModeKey.SingleStep) == 0
                 && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);

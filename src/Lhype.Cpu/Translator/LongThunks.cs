@@ -1,7 +1,7 @@
-// The thunks of 64-bit kernels: SYSCALL, SYSRET to 64-bit code, IRETQ between 64-bit code segments. Conventions
-// and registers are those of SystemThunks.cs, with 64-bit addresses; everything they decline goes to C#
-// (Architecture/LongMode.cs, LongEvents.cs). Translations of 64-bit code alone jump here, so CS has base 0 and
-// TF, alignment checks and breakpoints are off.
+// The thunks of 64-bit kernels: SYSCALL, SYSRET to 64-bit code, IRETQ between 64-bit code segments.
+// Conventions and registers are those of SystemThunks.cs, with 64-bit addresses; everything they decline goes
+// to C# (Architecture/LongMode.cs, LongEvents.cs). Translations of 64-bit code alone jump here, so CS has
+// base 0 and TF, alignment checks and breakpoints are off.
 
 using Lhype.Cpu.Architecture;
 using Offset = Lhype.Cpu.CpuState.Offset;
@@ -78,7 +78,6 @@ internal sealed unsafe partial class Thunks
         EmitSetFlags(model, resume: true);
         _emitter.LoadZeroExtended(Host.Address, Host.State, Offset.Star + 6, 2);
         EmitFlatStack();
-        _emitter.Arithmetic(Alu.Or, Host.Address, 3);
         _emitter.Arithmetic(Alu.Add, Host.Address, 8);
         _emitter.Arithmetic(Alu.Or, Host.Address, 3);
         EmitFixedSegment(SegmentRegister.Ss, UserStack, step: 0);
@@ -101,10 +100,10 @@ internal sealed unsafe partial class Thunks
         _emitter.StoreImmediate(Host.State, stack + 8, -1);
     }
 
-    /// <summary>Bits 47 to 63 of <paramref name="register"/>, which is lost, are alike.</summary>
+    /// <summary>Bits 47 to 63 of <paramref name="register"/> are alike. Changes rsi.</summary>
     private void EmitRequireCanonical(int register)
     {
-        // lea keeps a copy: sar (x << 16), 16 equals x for canonical addresses alone.
+        // sar (x << 16), 16 equals x for canonical addresses alone.
         _emitter.Move(Host.Rsi, register, wide: true);
         _emitter.ShiftLeft(Host.Rsi, 16, wide: true);
         _emitter.OpRegister(0xC1, 7, Host.Rsi, wide: true);
@@ -113,7 +112,8 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.NotEqual, _declineJumped);
     }
 
-    /// <summary>IRETQ at CPL 0, to 64-bit code at CPL 0 or 3. r8 = the frame, r10d = the EFLAGS image.</summary>
+    /// <summary>IRETQ at CPL 0, to 64-bit code at CPL 0 or 3. r8 = the frame, r10d = the EFLAGS
+    /// image.</summary>
     private int EmitLongInterruptReturn(CpuModel model)
     {
         int start = EmitStart();

@@ -15,6 +15,7 @@ internal sealed unsafe partial class Translator
     {
         InstructionKind kind = _classes.KindOf(instruction, _mode);
         NoteInstruction();
+        EmitGroupCheck();
         if (Windowed && kind is InstructionKind.Copy or InstructionKind.Special && LeavesWindow(instruction))
         {
             return LowerTrap(instruction, stepsOut: true);

@@ -150,7 +150,7 @@ internal sealed unsafe partial class Translator
         _emit.Lea(Host.GuestEsp, Host.GuestEsp, -SlotBytes, wide: _long);
         EndOperand();
         EnsureFlags();
-        if (_jumps.TableOf(_mode) < 0)
+        if (_jumps.TableOf(NextMode) < 0)
         {
             if (IsDirect(instruction))
             {
@@ -188,7 +188,7 @@ internal sealed unsafe partial class Translator
         else
         {
             EmitTableIndex();
-            EmitThroughTable(call: true, _jumps.TableOf(_mode));
+            EmitThroughTable(call: true, _jumps.TableOf(NextMode));
         }
 
         // pop r13; ecx = r9 - (r13 + next) = r9 + ~(r13 + next) + 1; jecxz over the jump
@@ -201,7 +201,7 @@ internal sealed unsafe partial class Translator
         EmitJumpIfRcxZero(0);
         int skip = _emit.Offset;
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
-        EmitCachedJump(_mode);
+        EmitCachedJump(NextMode);
         _emit.PatchByte(skip - 1, _emit.Offset - skip);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
         if (_current + 1 < _count)
@@ -236,7 +236,7 @@ internal sealed unsafe partial class Translator
             SlotBytes + (instruction.OpCount != 0 ? instruction.Immediate16 : 0), wide: _long);
         EndOperand();
         EnsureFlags();
-        if (_jumps.TableOf(_mode) < 0)
+        if (_jumps.TableOf(NextMode) < 0)
         {
             EmitIndirectJump();
         }
@@ -323,7 +323,7 @@ internal sealed unsafe partial class Translator
     private void EmitIndirectJump()
     {
         EnsureFlags();
-        EmitCachedJump(_mode);
+        EmitCachedJump(NextMode);
     }
 
     private void EmitCachedJump(uint mode)
@@ -355,12 +355,18 @@ internal sealed unsafe partial class Translator
         _emit.Int32(table);
     }
 
+    /// <summary>Only links from the grouped translation of the same code lead here.</summary>
+    private bool IsUngrouped => _long && (_mode & ModeKey.Ungrouped) != 0;
+
+    /// <summary>The mode in which code goes on behind this block.</summary>
+    private uint NextMode => IsUngrouped ? _mode & ~ModeKey.Ungrouped : _mode;
+
     /// <summary>Where the jump cache leads: r8 is still the index of the entry. The block is the right one if
     /// r9 plus the entry's negated linear address is 0; RCX is lent to the test, which leaves the flags
     /// alone.</summary>
     private void EmitIndirectEntry(int offset)
     {
-        int table = _jumps.TableOf(_mode);
+        int table = IsUngrouped ? -1 : _jumps.TableOf(_mode);
         if (table < 0)
         {
             return;
@@ -456,6 +462,9 @@ internal sealed unsafe partial class Translator
                 case ColdKind.Trap:
                     EmitColdTrap(stub);
                     break;
+                case ColdKind.StackGroup:
+                    EmitColdGroup(stub);
+                    break;
                 default:
                     EmitColdLink(stub);
                     break;
@@ -467,7 +476,7 @@ internal sealed unsafe partial class Translator
     {
         Note(stub.Index, stub.FlagsParked);
         _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
-        _emit.Call(_thunks.Prepare);
+        _emit.Call(PrepareFor(stub));
         if (stub.Kind == ColdKind.Load)
         {
             _emit.Jump(stub.BodyStart);
@@ -487,6 +496,9 @@ internal sealed unsafe partial class Translator
         Note(stub.Index + 1, stub.FlagsParked);
         _emit.Jump(stub.BodyEnd);
     }
+
+    private int PrepareFor(in ColdStub stub) => !stub.Stack ? _thunks.Prepare
+        : (_mode & ModeKey.User) != 0 ? _thunks.UserStackPrepare : _thunks.SupervisorStackPrepare;
 
     private void EmitColdTrap(in ColdStub stub)
     {
@@ -521,7 +533,7 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        int link = _cache.AddLink(stub.Patch, start, stub.Target, !stub.MayLoop);
+        int link = _cache.AddLink(stub.Patch, start, stub.Target, !stub.MayLoop, stub.Ungrouped);
         _emit.Lea(Host.Address, Host.CodePage, stub.Target, wide: _long);
         _emit.MoveImmediate(Host.Scratch, link);
         _emit.Jump(_thunks.Link);

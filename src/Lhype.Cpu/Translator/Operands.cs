@@ -40,6 +40,10 @@ internal struct ColdStub
     internal bool FlagsParked;
     /// <summary>The jump may be part of a loop or a recursion: the budget must be looked at.</summary>
     internal bool MayLoop;
+    /// <summary>The jump leads to the translation without stack groups.</summary>
+    internal bool Ungrouped;
+    /// <summary>A stack access that missed the page of the stack.</summary>
+    internal bool Stack;
 }
 
 /// <summary>Kinds of cold code.</summary>
@@ -53,6 +57,7 @@ internal enum ColdKind : byte
     Link,
     Trap,
     CrossPage,
+    StackGroup,
 }
 
 internal sealed unsafe partial class Translator
@@ -68,8 +73,16 @@ internal sealed unsafe partial class Translator
     {
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool segmented = NeedsSegmentCheck(segment, write);
+        bool onStack = UsesStackPage && IsStackOperand(instruction, out _, out _);
+        if (onStack && _grouped[_current])
+        {
+            EmitGroupedAddress((int)instruction.MemoryDisplacement64);
+            NoteBody(instruction);
+            return;
+        }
+
         EmitAddress(instruction, segmented ? null : segment);
-        BeginAccess(instruction, size, read, write, segmented, segment);
+        BeginAccess(instruction, size, read, write, segmented, segment, onStack);
     }
 
     /// <summary>Bytes of a stack slot and of a near code pointer.</summary>
@@ -87,15 +100,23 @@ internal sealed unsafe partial class Translator
             return;
         }
 
+        if (_grouped[_current])
+        {
+            EmitGroupedAddress(displacement);
+            NoteBody(instruction);
+            return;
+        }
+
         _emit.Lea(Host.Address, Host.GuestEsp, displacement, wide: _long);
-        BeginAccess(instruction, SlotBytes, !write, write, segmented: false, SegmentRegister.Ss);
+        BeginAccess(instruction, SlotBytes, !write, write, segmented: false, SegmentRegister.Ss,
+            UsesStackPage);
     }
 
     /// <summary>TLB tags have 64 bits while EFER.LMA is set, even for the 32-bit addresses of compatibility
     /// mode.</summary>
     private bool LongTags => (_mode & ModeKey.LongMode) != 0;
 
-    private bool Windowed => (_mode & ModeKey.Window) != 0;
+    private bool Windowed => InstructionClasses.IsWindow(_mode);
 
     /// <summary>The body of the instruction starts here, on the operand at [r8].</summary>
     private void NoteBody(in Instruction instruction)
@@ -130,7 +151,7 @@ internal sealed unsafe partial class Translator
 
     /// <summary>The check on the linear address in r8.</summary>
     private void BeginAccess(in Instruction instruction, int size, bool read, bool write, bool segmented,
-        SegmentRegister segment)
+        SegmentRegister segment, bool onStack = false)
     {
         if (Windowed)
         {
@@ -156,6 +177,11 @@ internal sealed unsafe partial class Translator
         {
             info |= AccessInfo.Segmented | ((uint)segment << AccessInfo.SegmentShift);
             stub.Patch = _emit.JumpForward();
+        }
+        else if (onStack)
+        {
+            stub.Stack = true;
+            stub.Patch = EmitStackCheck(size);
         }
         else
         {

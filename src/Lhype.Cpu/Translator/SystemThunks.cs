@@ -161,7 +161,8 @@ internal sealed unsafe partial class Thunks
     }
 
     /// <summary>linear (32 bits, zero-extended, or 64) becomes the host address of
-    /// <paramref name="size"/> bytes in one page, by one of the supervisor TLBs. Changes rsi and rdi.</summary>
+    /// <paramref name="size"/> bytes in one page, by one of the supervisor TLBs. Changes rsi and
+    /// rdi.</summary>
     private void EmitTranslate(int linear, int size, int table, int decline)
     {
         _emitter.Move(Host.Rsi, linear);

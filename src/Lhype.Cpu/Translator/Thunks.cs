@@ -57,6 +57,7 @@ internal sealed unsafe partial class Thunks
         Commit = EmitCommit(commit, leave);
         Enter = EmitEnter();
         EmitSystemThunks(model);
+        EmitStackThunks();
         Align();
         ReturnMiss = emitter.Offset;
         emitter.ParkFlags();

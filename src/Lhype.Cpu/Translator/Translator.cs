@@ -57,7 +57,7 @@ internal sealed unsafe partial class Translator
     private readonly int[] _offsets = new int[MaxInstructions + 1];
     private readonly byte[] _liveBefore = new byte[MaxInstructions + 1];
     private readonly byte[] _segmentEnd = new byte[MaxInstructions + 1];
-    private readonly ColdStub[] _cold = new ColdStub[MaxInstructions * 5];
+    private readonly ColdStub[] _cold = new ColdStub[MaxInstructions * 7];
     private readonly byte* _crossing;
     private TrapSite[] _traps = new TrapSite[4096];
     private int _trapCount;
@@ -143,6 +143,7 @@ internal sealed unsafe partial class Translator
 
         ComputeLiveness();
         ComputeSegments();
+        ComputeStackGroups();
         block.Start = _emit.Offset;
         block.FlagsLiveIn = _liveBefore[0] != 0;
         block.GuestLength = _offsets[_count] - offset;

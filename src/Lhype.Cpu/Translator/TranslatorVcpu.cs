@@ -486,7 +486,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         }
 
         if (outcome == Outcome.Done && site.Continuation != 0 && _state->Rip == next
-            && CurrentMode() == block.Page.ModeKey
+            && IsModeOf(block)
             && generation == _generation && block.Valid && !trapFlag && _state->InterruptShadow == 0
             && Volatile.Read(ref _state->EventPending) == 0 && !InterruptDeliverable())
         {
@@ -535,6 +535,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         bool requested = _bus.InterruptRequested;
         _state->InterruptWaiting = requested ? 1u : 0;
         return requested && _state->InterruptFlag != 0;
+    }
+
+    /// <summary>The CPU is in the mode that the block was translated for.</summary>
+    private bool IsModeOf(in Block block)
+    {
+        uint mode = block.Page.ModeKey;
+        return CurrentMode() == ((mode & ModeKey.Long) != 0 ? mode & ~ModeKey.Ungrouped : mode);
     }
 
     private void SetLinearRip(ulong linear) =>

@@ -1,6 +1,7 @@
 // Runs the snippets of LongOracle on an engine, in a guest that looks like a 64-bit Linux process: CPL 3,
 // null data segments, bases of FS and GS from their MSRs, four-level paging with nothing mapped but the
-// regions of TestLayout and a small supervisor area. Physical pages lie in reverse order, as in EngineHarness.
+// regions of TestLayout and a small supervisor area. Physical pages lie in reverse order, as in
+// EngineHarness.
 
 using System;
 using System.Threading;

@@ -5,7 +5,6 @@
 
 using System;
 using System.IO;
-using System.Threading;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -93,7 +92,6 @@ internal sealed unsafe class LongOracle
     private const int AltStackBytes = 64 * 1024, SysSigprocmask = 14, SysSigaltstack = 131, SigSetmask = 2;
     private const int LongGpr = 2048;
     private static readonly Lazy<LongOracle> Shared = new(() => new LongOracle());
-    private readonly Lock _lock = new();
     private readonly byte* _memory;
     private readonly byte* _context;
     private readonly ulong* _target;
@@ -138,7 +136,7 @@ internal sealed unsafe class LongOracle
     /// exception.</summary>
     internal LongResult Run(LongImage cpu, TestMemory memory)
     {
-        lock (_lock)
+        lock (NativeOracle.Instance.Lock)
         {
             memory.Bytes.CopyTo(new Span<byte>(_memory, TestLayout.TotalLength));
             *(ulong*)(_context + OracleContext.FsBase) = cpu.FsBase;

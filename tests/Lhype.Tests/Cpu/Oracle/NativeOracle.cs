@@ -15,7 +15,6 @@ internal sealed unsafe class NativeOracle
 {
     private const int AltStackBytes = 64 * 1024;
     private static readonly Lazy<NativeOracle> Shared = new(() => new NativeOracle());
-    private readonly Lock _lock = new();
     private readonly byte* _memory;
     private readonly byte* _context;
     private readonly delegate* unmanaged<void> _enter;
@@ -58,6 +57,9 @@ internal sealed unsafe class NativeOracle
         OracleLibc.SIGILL, OracleLibc.SIGTRAP, OracleLibc.SIGBUS, OracleLibc.SIGFPE, OracleLibc.SIGSEGV,
     ];
 
+    /// <summary>Held while code runs on the host CPU: the regions are there once.</summary>
+    internal Lock Lock { get; } = new();
+
     /// <summary>All regions of <see cref="TestLayout"/>, one behind the other.</summary>
     internal byte* Memory => _memory;
 
@@ -68,7 +70,7 @@ internal sealed unsafe class NativeOracle
     /// exception. The code must reach one: there is no watchdog.</summary>
     internal RunResult Run(CpuImage cpu, TestMemory memory)
     {
-        lock (_lock)
+        lock (Lock)
         {
             memory.Bytes.CopyTo(new Span<byte>(_memory, TestLayout.TotalLength));
             *(ulong*)(_context + OracleContext.FsBase) = cpu.FsBase;
