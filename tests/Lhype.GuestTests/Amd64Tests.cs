@@ -1,5 +1,5 @@
-// 64-bit guests beyond their boot: a whole Debian with systemd on a disk, 32-bit programs on a 64-bit kernel, and
-// programs whose results depend on every register being kept while the CPU is taken away from them.
+// 64-bit guests beyond their boot: a whole Debian with systemd on a disk, 32-bit programs on a 64-bit kernel,
+// and programs whose results depend on every register being kept while the CPU is taken away from them.
 
 using System;
 using System.IO;
