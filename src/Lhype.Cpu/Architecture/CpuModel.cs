@@ -25,7 +25,8 @@ public sealed class CpuModel
     private const uint Pse36 = 1 << 17, Clfsh = 1 << 19, Mmx = 1 << 23, Fxsr = 1 << 24, Sse = 1 << 25;
     private const uint Sse2 = 1 << 26;
     // CPUID.1:ECX.
-    private const uint Sse3 = 1 << 0, Ssse3 = 1 << 9, Cx16 = 1 << 13, Popcnt = 1 << 23, Deadline = 1 << 24;
+    private const uint Sse3 = 1 << 0, Ssse3 = 1 << 9, Cx16 = 1 << 13, Sse41 = 1 << 19, Sse42 = 1 << 20;
+    private const uint Popcnt = 1 << 23, Deadline = 1 << 24;
     private const uint Rdrand = 1 << 30, HypervisorBit = 1u << 31;
     // CPUID.7:EBX and EDX.
     private const uint FdpOnErrorOnly = 1 << 6, NoFcsFds = 1 << 13, ArchCapabilitiesBit = 1 << 29;
@@ -48,7 +49,7 @@ public sealed class CpuModel
         Signature = signature;
         _maxLeaf = maxLeaf;
         _edx1 = edx;
-        _ecx1 = ecx & (HostLeaf1Ecx | ~(Sse3 | Ssse3 | Cx16 | Popcnt | Rdrand));
+        _ecx1 = ecx & (HostLeaf1Ecx | ~(Sse3 | Ssse3 | Cx16 | Sse41 | Sse42 | Popcnt | Rdrand));
         _edxExtended = edxExtended;
         _ecxExtended = ecxExtended;
     }
@@ -69,13 +70,18 @@ public sealed class CpuModel
         0x16,
         Fpu | De | Pse | Tsc | Msr | Pae | Cx8 | Apic | Sep | Pge | Cmov | PatBit | Pse36 | Clfsh | Mmx | Fxsr
             | Sse | Sse2,
-        Sse3 | Ssse3 | Cx16 | Popcnt | Deadline | Rdrand | HypervisorBit,
+        BaseEcx,
         ExtendedSyscall | ExtendedNx | ExtendedLong, ExtendedLahf | ExtendedPrefetchw);
+
+    private const uint BaseEcx = Sse3 | Ssse3 | Cx16 | Popcnt | Deadline | Rdrand | HypervisorBit;
 
     /// <summary>All models, the default first.</summary>
     public static IReadOnlyList<CpuModel> All { get; } =
     [
         Base,
+        new("v2", "base with SSE4.1 and SSE4.2: the level x86-64-v2", Base.Signature, Base._maxLeaf,
+            Base._edx1,
+            BaseEcx | Sse41 | Sse42, Base._edxExtended, Base._ecxExtended),
         new("486", "Intel486 DX2, no CPUID instruction", 0x435, 0, Fpu),
         new("pentium", "Pentium P54C", 0x52C, 1, Fpu | De | Pse | Tsc | Msr | Cx8 | Apic),
         new("pentium-mmx", "Pentium MMX", 0x543, 1, Fpu | De | Pse | Tsc | Msr | Cx8 | Apic | Mmx),
@@ -200,6 +206,8 @@ public sealed class CpuModel
         CpuidFeature.X64 or CpuidFeature.SYSCALL => HasLongMode,
         CpuidFeature.CMPXCHG16B => (_ecx1 & Cx16) != 0,
         CpuidFeature.RDTSCP => HasRdtscp,
+        CpuidFeature.SSE4_1 => (_ecx1 & Sse41) != 0,
+        CpuidFeature.SSE4_2 => (_ecx1 & Sse42) != 0,
         CpuidFeature.POPCNT => (_ecx1 & Popcnt) != 0,
         CpuidFeature.RDRAND => (_ecx1 & Rdrand) != 0,
         CpuidFeature.PREFETCHW => (_ecxExtended & ExtendedPrefetchw) != 0,

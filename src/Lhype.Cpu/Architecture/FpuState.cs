@@ -60,6 +60,7 @@ public sealed unsafe partial class Processor
             x87 |= feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387;
             mmx |= feature == CpuidFeature.MMX;
             sse |= feature is CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3
+                or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2
                 or CpuidFeature.SSSE3;
         }
 

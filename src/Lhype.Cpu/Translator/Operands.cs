@@ -236,7 +236,7 @@ internal sealed unsafe partial class Translator
         mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
         or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Maskmovdqu or Mnemonic.Pcmpestri
         or Mnemonic.Pcmpestrm
-        or Mnemonic.Pcmpistri or Mnemonic.Pcmpistrm);
+        or Mnemonic.Pcmpistri or Mnemonic.Pcmpistrm or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64);
 
     /// <summary>The body of the open operand's instruction is complete: everything it does lies between H and
     /// here.</summary>

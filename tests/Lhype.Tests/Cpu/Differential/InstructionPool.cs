@@ -54,9 +54,9 @@ internal static class InstructionPool
     internal static bool Contains(Code code) => Set.Contains(code);
 
     /// <summary>True for the features of 64-bit programs.</summary>
-    internal static bool Has64(CpuidFeature feature) => feature == CpuidFeature.X64
-        || (feature == CpuidFeature.CMPXCHG16B && System.Runtime.Intrinsics.X86.X86Base.IsSupported)
-        || Features.Contains(feature);
+    internal static bool Has64(CpuidFeature feature) => feature is CpuidFeature.X64
+        or CpuidFeature.CMPXCHG16B or CpuidFeature.SSE3 or CpuidFeature.SSSE3 or CpuidFeature.SSE4_1
+        or CpuidFeature.SSE4_2 or CpuidFeature.POPCNT || Features.Contains(feature);
 
     /// <summary>True for what no random program may contain.</summary>
     internal static bool IsExcluded(Code code) => Excluded.Contains(code.Mnemonic())

@@ -33,7 +33,7 @@ internal sealed unsafe class LongHarness : IDisposable
     internal LongHarness(IEngine engine)
     {
         BuildTables();
-        _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Base);
+        _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Find("v2"));
         _vcpu.Reset();
     }
 
