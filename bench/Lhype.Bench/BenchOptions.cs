@@ -16,16 +16,24 @@ internal sealed record BenchOptions
     public const string Help = """
         usage: bench/run [OPTION...]
         Runs the same guest under QEMU TCG and Lhype and the same program natively; compares CPU seconds.
+          --arch NAME      of program and kernel: i386 (default) or amd64
+          --cpu MODEL      CPU model of Lhype's guest (default base)
           --rounds N       runs of each (default 2); the best of them counts
           --only LIST      what to measure, with commas: a class (integer, floating, memory, kernel), one of
                            its programs (fib, ...), boot, disk, network
           --no-qemu        compare Lhype with the host only: the quick loop for work on the engine
-          --kernel FILE    a Linux kernel, i386 or amd64, instead of the debian-i386 image's
+          --kernel FILE    a Linux kernel, i386 or amd64, instead of the image's
           --memory MIB     guest memory (default 256)
           --timeout SECS   longest a single run may take (default 300)
           --out DIRECTORY  where result.md, result.json and result.svg go (default out/bench)
-          --publish        put the table into docs/promises.md and the chart into docs/benchmark.svg
+          --publish        put the table into docs/promises.md and the chart beside it
         """;
+
+    /// <summary>Debian's name of the architecture of program and kernel.</summary>
+    public string Architecture { get; private init; } = "i386";
+
+    /// <summary>Lhype's CPU model; null: its default.</summary>
+    public string? Cpu { get; private init; }
 
     public int Rounds { get; private init; } = 2;
 
@@ -50,8 +58,9 @@ internal sealed record BenchOptions
 
     public bool Publish { get; private init; }
 
-    /// <summary>The benchmark program, an i386 static executable.</summary>
-    public string GuestProgram { get; private init; } = "out/bench/guest";
+    /// <summary>The benchmark program, a static executable.</summary>
+    public string GuestProgram { get; private init; } = "out/bench/i386/guest";
+
     /// <summary>The emulator that runs the kernel: its 64-bit one for a 64-bit kernel.</summary>
     public string QemuProgram { get; init; } = "qemu-system-i386";
 
@@ -79,6 +88,8 @@ internal sealed record BenchOptions
                 : throw new BenchUsageException($"The option {name} is unknown or has no value; see --help.");
             options = name switch
             {
+                "--arch" => options with { Architecture = KnownArchitecture(value) },
+                "--cpu" => options with { Cpu = value },
                 "--rounds" => options with { Rounds = Number(name, value) },
                 "--only" => options with { Only = value },
                 "--kernel" => options with { Kernel = value },
@@ -93,6 +104,10 @@ internal sealed record BenchOptions
 
         return options;
     }
+
+    private static string KnownArchitecture(string value) => value is "i386" or "amd64"
+        ? value
+        : throw new BenchUsageException($"--arch is i386 or amd64, not '{value}'.");
 
     private static int Number(string name, string value) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number > 0

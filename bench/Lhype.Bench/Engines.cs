@@ -40,6 +40,11 @@ internal static class Engines
                 options.LhypeBinary, "run", "--kernel", kernel, "--initrd", initramfs, "--memory",
                 $"{options.MemoryMib}", "--quiet", "--no-auto-cmdline", "--append", line,
             ];
+        if (engine != "qemu" && options.Cpu is { } cpu)
+        {
+            command.AddRange(["--cpu", cpu]);
+        }
+
         if (setup.Disk is { } disk)
         {
             command.AddRange(engine == "qemu"

@@ -20,10 +20,7 @@ namespace Lhype.Bench;
 
 internal static class Program
 {
-    private const string ImageName = "debian-i386";
     private const string TablePage = "docs/promises.md";
-    private const string ChartFile = "docs/benchmark.svg";
-    private const string TableStart = "<!-- figures of bench/run -->";
     private const string TableEnd = "<!-- end of figures -->";
 
     private static int Main(string[] arguments)
@@ -47,8 +44,7 @@ internal static class Program
 
     private static int Run(BenchOptions options)
     {
-        ImageDefinition image = ImageCatalog.Find(ImageName)
-            ?? throw new LhypeException($"There is no image {ImageName}; give a kernel with --kernel.");
+        ImageDefinition image = ImageCatalog.Find($"debian-{options.Architecture}")!;
         var store = new ImageStore(ImageStore.DefaultRoot);
         ImagesCommand.Ensure(store, image, quiet: false);
         string kernel = options.Kernel ?? store.KernelPath(image);
@@ -208,18 +204,24 @@ internal static class Program
         File.WriteAllText(Out("result.svg"), chart);
         if (options.Publish)
         {
-            File.WriteAllText(ChartFile, chart);
-            string page = File.ReadAllText(TablePage);
-            int start = page.IndexOf(TableStart, StringComparison.Ordinal);
-            int end = page.IndexOf(TableEnd, StringComparison.Ordinal);
-            if (start < 0 || end < start)
-            {
-                throw new LhypeException(
-                    $"{TablePage} has no '{TableStart}' and '{TableEnd}' around its table.");
-            }
-
-            File.WriteAllText(TablePage, $"{page[..(start + TableStart.Length)]}\n\n{table}\n{page[end..]}");
+            Publish(options, table, chart);
         }
+    }
+
+    private static void Publish(BenchOptions options, string table, string chart)
+    {
+        bool isI386 = options.Architecture == "i386";
+        File.WriteAllText(isI386 ? "docs/benchmark.svg" : "docs/benchmark-amd64.svg", chart);
+        string mark = isI386 ? "<!-- figures of bench/run -->" : "<!-- figures of bench/run --arch amd64 -->";
+        string page = File.ReadAllText(TablePage);
+        int start = page.IndexOf(mark, StringComparison.Ordinal);
+        int end = start < 0 ? -1 : page.IndexOf(TableEnd, start, StringComparison.Ordinal);
+        if (end < 0)
+        {
+            throw new LhypeException($"{TablePage} has no '{mark}' and '{TableEnd}' around its table.");
+        }
+
+        File.WriteAllText(TablePage, $"{page[..(start + mark.Length)]}\n\n{table}\n{page[end..]}");
     }
 
     private static string HostCpuName()

@@ -1,4 +1,4 @@
-/* The benchmark guest: one static i386 program, /init in a guest and an ordinary program on the host, so that
+/* The benchmark guest: one static program, i386 or amd64, /init in a guest and an ordinary program on the host, so that
  * native and emulated runs execute the same bytes. Each benchmark does a fixed amount of work and returns a
  * checksum of its results, which must be equal everywhere. Built by bench/run, used by bench/Lhype.Bench. */
 

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # First process of a guest whose devices are measured: loads the drivers of the virtio devices that are there,
 # brings up the network card if the kernel command line has address=, and becomes the benchmark program. The
-# harness (bench/Lhype.Bench) puts it over /init of the debian-i386 image.
+# harness (bench/Lhype.Bench) puts it over /init of the image.
 
 export PATH=/bin
 /bin/busybox mount -t proc proc /proc

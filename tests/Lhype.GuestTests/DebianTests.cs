@@ -10,15 +10,20 @@ using Xunit;
 namespace Lhype.GuestTests;
 
 /// <summary>Makes the disk image, and deletes it after the tests.</summary>
-public sealed class DebianDisk : IDisposable
+public class DebianDisk : IDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("lhype-debian-").FullName;
 
     public DebianDisk()
+        : this("i386", "sysvinit")
+    {
+    }
+
+    protected DebianDisk(string architecture, string init)
     {
         Image = Path.Combine(_directory, "debian.img");
         string script = Path.Combine(GuestProgram.SourceTree, "tests", "guests", "make-debian-rootfs");
-        (int status, string output) = Run(script, Image);
+        (int status, string output) = Run(script, Image, architecture, init);
         Assert.True(status == 0, $"{script} failed:\n{output}");
     }
 
@@ -33,7 +38,11 @@ public sealed class DebianDisk : IDisposable
         return copy;
     }
 
-    public void Dispose() => Directory.Delete(_directory, recursive: true);
+    public void Dispose()
+    {
+        Directory.Delete(_directory, recursive: true);
+        GC.SuppressFinalize(this);
+    }
 
     /// <summary>Runs a program of the host and returns its status and everything it said.</summary>
     internal static (int Status, string Output) Run(string program, params string[] arguments)
@@ -62,11 +71,11 @@ public sealed class DebianCollection : ICollectionFixture<DebianDisk>
 [Collection(DebianCollection.Name)]
 public sealed class DebianTests(DebianDisk disk)
 {
-    private static readonly string Threads =
+    internal static readonly string Threads =
         "perl -Mthreads -e 'print join(\"+\", map { $_->join } map { my $n = $_; threads->create("
         + "sub { my $s = 0; $s += $_ * $n for 1..50000; $s }) } 1..4), \"\\n\"'";
 
-    private static readonly string FloatingPoint =
+    internal static readonly string FloatingPoint =
         "perl -e 'my $s = 0; $s += 1 / ($_ * $_) for 1..20000; printf \"%.9f %.9f %.9f\\n\", "
         + "$s, atan2(1, 1) * 4, exp(1)'";
 

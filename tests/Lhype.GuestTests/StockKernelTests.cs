@@ -16,18 +16,22 @@ public sealed class StockKernelTests
     [InlineData("debian-i386-pae", "256M")]
     [InlineData("debian-i386-pae", "1G")]
     [InlineData("debian-i386-pae", "5G")]
+    [InlineData("debian-amd64", "256M")]
+    [InlineData("debian-amd64", "5G")]
+    [InlineData("debian-amd64-generic", "256M")]
+    [InlineData("debian-amd64-generic", "5G")]
     public void A_stock_kernel_boots_to_a_shell_and_powers_off(string image, string memory)
     {
         using GuestSession guest = GuestSession.Start("run", image, "-m", memory);
         guest.Expect(GuestSession.Prompt);
         Assert.Contains("Linux 6.1", guest.Command("uname -sr"), StringComparison.Ordinal);
 
-        // Most of the memory is there: the kernel, its page tables and reserves take less than 64 MiB and a
-        // sixty-fourth.
+        // Most of the memory is there: the kernel and its reserves take less than 64 MiB, its page structures
+        // a sixty-fourth, and a 64-bit kernel sets 64 MiB aside for devices that cannot reach above 4 GiB.
         string[] free =
             guest.Command("grep MemTotal /proc/meminfo").Split(' ', StringSplitOptions.RemoveEmptyEntries);
         long wanted = memory switch { "5G" => 5L << 20, "1G" => 1 << 20, _ => 256 << 10 };
-        Assert.InRange(long.Parse(free[1]), wanted - (64 << 10) - (wanted / 64), wanted);
+        Assert.InRange(long.Parse(free[1]), wanted - (64 << 10) - (wanted / 32), wanted);
 
         // Arithmetic, pipes, processes and the file system of the guest.
         Assert.Contains("5050", guest.Command("seq 100 | awk '{ s += $1 } END { print s }'"),
@@ -44,6 +48,8 @@ public sealed class StockKernelTests
     [Theory]
     [InlineData("debian-i386")]
     [InlineData("debian-i386-pae")]
+    [InlineData("debian-amd64")]
+    [InlineData("debian-amd64-generic")]
     public void The_kernel_log_has_no_complaint_about_the_machine(string image)
     {
         using GuestSession guest = GuestSession.Start("run", image);
@@ -160,16 +166,50 @@ public sealed class StockKernelTests
         Assert.Contains("engine translator", guest.Error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void Twenty_boots_in_a_row_never_hang()
+    [Theory]
+    [InlineData("debian-i386", "256M")]
+    [InlineData("debian-amd64", "256M")]
+    [InlineData("debian-amd64", "5G")]
+    [InlineData("debian-amd64-generic", "256M")]
+    [InlineData("debian-amd64-generic", "5G")]
+    public void Twenty_boots_in_a_row_never_hang(string image, string memory)
     {
         string script = "lhype.test=1";
         for (int boot = 0; boot < 20; boot++)
         {
-            using GuestSession guest = GuestSession.Start("run", "-q", "--timeout", "100", "--", script);
+            using GuestSession guest = GuestSession.Start(
+                "run", image, "-m", memory, "-q", "--timeout", "100", "--", script);
             guest.Expect(GuestSession.Prompt);
             guest.Type("poweroff -f\r");
             Assert.Equal(0, guest.Wait());
+        }
+    }
+
+    [Theory]
+    [InlineData("debian-i386")]
+    [InlineData("debian-amd64")]
+    public void A_kernel_that_the_host_cannot_unpack_unpacks_itself(string image)
+    {
+        (_, string config, _) = GuestSession.Run("run", image, "--dry-run");
+        string[] files = [.. config.Split('\n').Where(line => line.Contains(image, StringComparison.Ordinal)
+            && line.Contains('/')).Select(line => line.Trim(' ', ',', '"').Split('"')[^1])];
+        GuestSession.Start("run", image, "--timeout", "0.1").Wait();
+        string kernel = Path.GetTempFileName();
+        try
+        {
+            // Without payload_length (boot.rst) nobody but the kernel knows where its packed part is.
+            byte[] bytes = File.ReadAllBytes(files[0]);
+            bytes.AsSpan(0x24C, 4).Clear();
+            File.WriteAllBytes(kernel, bytes);
+            using GuestSession guest = GuestSession.Start("run", kernel, "-i", files[1]);
+            guest.Expect(GuestSession.Prompt);
+            Assert.Contains("unpacks itself", guest.Error, StringComparison.Ordinal);
+            guest.Type("poweroff -f\r");
+            Assert.Equal(0, guest.Wait());
+        }
+        finally
+        {
+            File.Delete(kernel);
         }
     }
 
@@ -209,8 +249,10 @@ public sealed class StockKernelTests
         }
     }
 
-    [Fact]
-    public void Memory_above_four_gibibytes_keeps_what_programs_and_disks_put_there()
+    [Theory]
+    [InlineData("debian-i386-pae")]
+    [InlineData("debian-amd64")]
+    public void Memory_above_four_gibibytes_keeps_what_programs_and_disks_put_there(string image)
     {
         string disk = Path.GetTempFileName();
         try
@@ -219,7 +261,7 @@ public sealed class StockKernelTests
             new Random(20061122).NextBytes(content);
             File.WriteAllBytes(disk, content);
             using GuestSession guest =
-                GuestSession.Start("run", "debian-i386-pae", "-m", "5G", "-d", disk + ",ro", "--", "root=");
+                GuestSession.Start("run", image, "-m", "5G", "-d", disk + ",ro", "--", "root=");
             guest.Expect(GuestSession.Prompt);
 
             // More files than there is memory below 4 GiB, each with other content: the disk's, once less

@@ -263,7 +263,7 @@ internal sealed class CommandLine
             "run" => """
                 Examples:
                   lhype run                                     a Debian kernel and a shell
-                  lhype run -m 1G debian-i386-pae               another kernel, more memory
+                  lhype run -m 5G debian-amd64                  another kernel, more memory
                   lhype run vmlinuz -i initrd.img -- debug      your own kernel and arguments for it
                   lhype run -d disk.img -- root=/dev/vda        with a disk as root file system
                   lhype run -d disk.img --snapshot --dry-run    see what would run
