@@ -180,11 +180,14 @@ public unsafe struct CpuState
         internal const int ReturnTop = 0x618;
         internal const int ThunkReturn = 0x620;
         internal const int ThunkFlags = 0x628;
+        internal const int LinearMapDelta = 0x630;
+        internal const int LinearMapLimit = 0x638;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
         internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
+        internal const int StoreBarriers = JumpCache + (JumpTables * JumpTableEntries * 16);
     }
 
     /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
@@ -198,7 +201,7 @@ public unsafe struct CpuState
     /// two.</summary>
     public const int JumpTableEntries = 8192;
     /// <summary>Size of the whole struct.</summary>
-    public const int SizeBytes = Offset.JumpCache + (JumpTables * JumpTableEntries * 16);
+    public const int SizeBytes = Offset.StoreBarriers + (1 << 20);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
     /// slack).</summary>
     public const int BounceBytes = 1024;
@@ -354,6 +357,11 @@ public unsafe struct CpuState
     [FieldOffset(Offset.ReturnStack)] internal ulong ReturnStack;
     /// <summary>The same when no call is open.</summary>
     [FieldOffset(Offset.ReturnTop)] internal ulong ReturnTop;
+    /// <summary>In the kernel's map of memory, host address = linear address + this (see
+    /// Mmu.LinearMap).</summary>
+    [FieldOffset(Offset.LinearMapDelta)] internal ulong LinearMapDelta;
+    /// <summary>Bytes of the map in which a load may begin; 0: there is none.</summary>
+    [FieldOffset(Offset.LinearMapLimit)] internal uint LinearMapLimit;
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];

@@ -31,9 +31,12 @@ public static class ModeKey
     public const uint SingleStep = 1 << 8;
     /// <summary>Reserved for 64-bit code.</summary>
     public const uint Long = 1 << 9;
-    /// <summary>Memory operands go through the user window (gs:[linear address]) instead of the
-    /// TLBs.</summary>
+    /// <summary>With <see cref="User"/>: memory operands go through the user window (gs:[linear address])
+    /// instead of the TLBs.</summary>
     public const uint Window = 1 << 10;
+    /// <summary>Without <see cref="User"/> the same bit: memory operands are looked for in the kernel's map
+    /// of memory before the TLBs (see Mmu.LinearMap).</summary>
+    public const uint LinearMap = Window;
     /// <summary>The bits that depend on the privilege level alone. Code that changes rings in emitted code
     /// replaces them by CpuState.UserModeBits or SupervisorModeBits.</summary>
     public const uint Privilege = User | TrapFlags | Window;
@@ -41,6 +44,12 @@ public static class ModeKey
     /// the program's FS and with its own): they select the slot of the code TLB together with the
     /// page.</summary>
     public const uint Slot = FsOpen | GsOpen | TrapX87;
+    /// <summary>True if memory operands go through the user window.</summary>
+    public static bool HasWindow(uint mode) => (mode & (Window | User)) == (Window | User);
+
+    /// <summary>True if memory operands are looked for in the kernel's map.</summary>
+    public static bool HasLinearMap(uint mode) => (mode & (LinearMap | User)) == LinearMap;
+
     /// <summary>All bits in use.</summary>
     public const uint Mask = 0xFFF;
 }

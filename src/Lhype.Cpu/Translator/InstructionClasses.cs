@@ -165,7 +165,7 @@ internal sealed class InstructionClasses
                 return ring0 && instruction.Code == Code.Sysexitd;
             case Mnemonic.Pop:
                 return instruction.Op0Kind == OpKind.Register && IsThreadOrData(instruction.Op0Register)
-                    && IsStack32(instruction) && (mode & ModeKey.Window) == 0;
+                    && IsStack32(instruction) && !ModeKey.HasWindow(mode);
             case Mnemonic.Mov:
                 break;
             default:
@@ -174,7 +174,7 @@ internal sealed class InstructionClasses
 
         Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register : Register.None;
         Register source = instruction.Op1Kind == OpKind.Register ? instruction.Op1Register : Register.None;
-        return (IsThreadOrData(target) && (source != Register.None || (mode & ModeKey.Window) == 0))
+        return (IsThreadOrData(target) && (source != Register.None || !ModeKey.HasWindow(mode)))
             || (ring0 && (target is Register.CR0 or Register.CR3
                 || source is Register.CR0 or Register.CR2 or Register.CR3));
     }
@@ -270,7 +270,7 @@ internal sealed class InstructionClasses
 
     private static bool IsStack32(in Instruction instruction) => instruction.StackPointerIncrement is 4 or -4;
 
-    /// <summary>Single string instructions, and REP MOVS and REP STOS; not under TF, which traps after every
+    /// <summary>Single string instructions, and repeated ones but LODS; not under TF, which traps after every
     /// iteration, nor through FS or GS that may be closed.</summary>
     private static bool IsEmittedString(in Instruction instruction, uint mode)
     {
@@ -285,15 +285,14 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
-        if ((mode & ModeKey.Window) != 0)
+        if (ModeKey.HasWindow(mode))
         {
             return (mode & ModeKey.SingleStep) == 0
                 && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);
         }
 
         return open && (mode & ModeKey.SingleStep) == 0
-            && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
-            or Mnemonic.Movsd or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd;
+            && instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd);
     }
 
     private static bool IsString32(in Instruction instruction)

@@ -415,6 +415,16 @@ internal sealed unsafe partial class Translator
     private void EmitColdOperand(in ColdStub stub)
     {
         Note(stub.Index, stub.FlagsParked);
+        if (Mapped && (stub.Info & AccessInfo.Segmented) == 0)
+        {
+            int lookUp = _thunks.LookUp((int)(stub.Info & AccessInfo.SizeMask), stub.Kind != ColdKind.Load);
+            if (lookUp != 0)
+            {
+                _emit.Call(lookUp);
+                _emit.Jump(Condition.Equal, stub.BodyStart);
+            }
+        }
+
         _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
         _emit.Call(_thunks.Prepare);
         if (stub.Kind == ColdKind.Load)
