@@ -64,8 +64,8 @@ internal sealed unsafe class HighRegisters(Emitter emitter)
     /// <summary>r11 may have changed: other code has run.</summary>
     internal void Forget() => _loaded = false;
 
-    /// <summary>The host register in which guest register <paramref name="number"/> (8 to 15) is to be read or
-    /// written: r11 or <paramref name="scratch"/>.</summary>
+    /// <summary>The host register in which guest register <paramref name="number"/> (8 to 15) is to be read
+    /// or written: r11 or <paramref name="scratch"/>.</summary>
     internal int Holder(int number, int scratch) => number == _kept && !_parked ? Host.Flags : scratch;
 
     /// <summary>Brings the register into its holder, which is returned.</summary>

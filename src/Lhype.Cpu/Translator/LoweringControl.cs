@@ -360,7 +360,7 @@ internal sealed unsafe partial class Translator
     private bool IsUngrouped => _long && (_mode & ModeKey.Ungrouped) != 0;
 
     /// <summary>The mode in which code goes on behind this block.</summary>
-    private uint NextMode => IsUngrouped ? _mode & ~ModeKey.Ungrouped : _mode;
+    private uint NextMode => ModeKey.Grouped(_mode);
 
     /// <summary>Where the jump cache leads: r8 is still the index of the entry. The block is the right one if
     /// r9 plus the entry's negated linear address is 0; RCX is lent to the test, which leaves the flags
@@ -476,6 +476,16 @@ internal sealed unsafe partial class Translator
     private void EmitColdOperand(in ColdStub stub)
     {
         Note(stub.Index, stub.FlagsParked);
+        if (Mapped && (stub.Info & AccessInfo.Segmented) == 0)
+        {
+            int lookUp = _thunks.LookUp((int)(stub.Info & AccessInfo.SizeMask), stub.Kind != ColdKind.Load);
+            if (lookUp != 0)
+            {
+                _emit.Call(lookUp);
+                _emit.Jump(Condition.Equal, stub.BodyStart);
+            }
+        }
+
         _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
         _emit.Call(PrepareFor(stub));
         if (stub.Kind == ColdKind.Load)

@@ -10,6 +10,9 @@
 //      body of the instruction on [r8]
 //  E:
 //
+// Kernel code (ModeKey.LinearMap) checks whether the address is in the kernel's map of memory (EmitMapCheck),
+// and looks into the TLBs out of line.
+//
 // The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was
 // bounced runs its own copy of [H, E) and then commits.
 //
@@ -19,6 +22,7 @@
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
+using Offset = Lhype.Cpu.CpuState.Offset;
 
 namespace Lhype.Cpu.Translator;
 
@@ -115,7 +119,7 @@ internal sealed unsafe partial class Translator
     /// mode.</summary>
     private bool LongTags => (_mode & ModeKey.LongMode) != 0;
 
-    private bool Windowed => InstructionClasses.IsWindow(_mode);
+    private bool Windowed => ModeKey.HasWindow(_mode);
 
     /// <summary>The body of the instruction starts here, on the operand at [r8].</summary>
     private void NoteBody(in Instruction instruction)
@@ -182,6 +186,10 @@ internal sealed unsafe partial class Translator
             stub.Stack = true;
             stub.Patch = EmitStackCheck(size);
         }
+        else if (Mapped)
+        {
+            stub.Patch = EmitMapCheck(write);
+        }
         else
         {
             int table = CpuState.DataTlbOffset(user, write);
@@ -210,6 +218,29 @@ internal sealed unsafe partial class Translator
         _openOperand = _coldCount++;
         NoteBody(instruction);
         stub.FlagsParked = Parked;
+    }
+
+    private bool Mapped => ModeKey.HasLinearMap(_mode);
+
+    /// <summary>r8 = host address of the linear address in it, if it is in the kernel's map (see LinearMap).
+    /// Returns the jump for everything else.</summary>
+    private int EmitMapCheck(bool write)
+    {
+        if (write)
+        {
+            _emit.Move(Host.Scratch, Host.Address);
+            _emit.ShiftRight(Host.Scratch, 12);
+            _emit.CompareByteIndexed(Host.State, Host.Scratch, Offset.StoreBarriers, 0);
+        }
+        else
+        {
+            _emit.Lea(Host.Scratch, Host.Address, -(int)_memory.Map.Start);
+            _emit.OperateLoad(Alu.Compare, Host.Scratch, Host.State, Offset.LinearMapLimit);
+        }
+
+        int outside = _emit.JumpForward(write ? Condition.NotEqual : Condition.NotBelow);
+        _emit.OperateLoad(Alu.Add, Host.Address, Host.State, Offset.LinearMapDelta, wide: true);
+        return outside;
     }
 
     /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1,
