@@ -60,9 +60,11 @@ public sealed unsafe partial class Processor
             return Outcome.Fault;
         }
 
-        // A single-step or data breakpoint trap comes after each iteration.
-        uint budget = (_state->SystemFlags & EflagsBits.Trap) != 0 || HasDataBreakpoints ? 1
-            : StringIterations;
+        // A single-step or data breakpoint trap comes after each iteration. Emitted code compares up to the
+        // end of a page, far faster than the loop here, and needs C# for the element behind it only.
+        bool single = (_state->SystemFlags & EflagsBits.Trap) != 0 || HasDataBreakpoints
+            || (run.Compares && run.Repeat && !run.Backwards && ResumesInEmittedCode);
+        uint budget = single ? 1 : StringIterations;
         while (count != 0 && budget != 0)
         {
             uint wanted = count < budget ? (uint)count : budget;
@@ -91,6 +93,18 @@ public sealed unsafe partial class Processor
         }
 
         return Outcome.Done;
+    }
+
+    /// <summary>Emitted code has a form of the repeated string instruction that runs (see
+    /// InstructionClasses.IsEmittedString).</summary>
+    private bool ResumesInEmittedCode
+    {
+        get
+        {
+            const uint wanted = ModeKey.Flat | ModeKey.Code32 | ModeKey.FsOpen | ModeKey.GsOpen;
+            const uint longCode = wanted | ModeKey.Long;
+            return (_state->ModeKey & (longCode | ModeKey.SingleStep)) == longCode;
+        }
     }
 
     private StringRun Prepare(in Instruction instruction, StringOperation operation, int size)

@@ -1,4 +1,5 @@
-// Which host register holds what while 32-bit guest code runs. Everything that emits code looks here.
+// Which host register holds what while guest code runs. Everything that emits code looks here. In 64-bit code
+// the guest's registers are as wide as the host's; R8 to R15 and XMM8 to XMM15 are explained below.
 //
 //   rax rcx rdx rbx rbp rsi rdi   guest EAX ECX EDX EBX EBP ESI EDI (upper halves always 0)
 //   r12                           guest ESP (same ModRM low bits as rsp, so re-encoding only sets a REX bit)
@@ -8,11 +9,13 @@
 //   r15                           CpuState
 //   r8                            address of the current memory operand: linear, then host
 //   r9 r10                        scratch; r9 is the target of an indirect jump
-//   r11                           the guest's arithmetic flags while parked (AH = SF ZF AF PF CF, AL = OF)
+//   r11                           the guest's arithmetic flags while parked (AH = SF ZF AF PF CF, AL = OF);
+//                                 in 64-bit code otherwise a copy of one of R8-R15 (see HighRegisters)
 //   rsp                           the return stack: for each open translated call a host return address and
 //                                 the caller's r13; the bottom entry leads to Thunks.ReturnMiss
 //   host arithmetic flags         the guest's, unless parked or dead;  host DF is always 0
-//   x87, MMX, xmm0-7              the guest's
+//   x87, MMX, xmm0-7, xmm8-15     the guest's
+//   R8 to R15                     in CpuState
 //   FS                            the runtime's thread pointer, never touched
 
 namespace Lhype.Cpu.Translator;
