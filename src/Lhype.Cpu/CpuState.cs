@@ -180,16 +180,19 @@ public unsafe struct CpuState
         internal const int ReturnTop = 0x618;
         internal const int ThunkReturn = 0x620;
         internal const int ThunkFlags = 0x628;
-        internal const int UserStackTag = 0x630;
-        internal const int UserStackDelta = 0x638;
-        internal const int SupervisorStackTag = 0x640;
-        internal const int SupervisorStackDelta = 0x648;
-        internal const int StackInfo = 0x650;
+        internal const int LinearMapDelta = 0x630;
+        internal const int LinearMapLimit = 0x638;
+        internal const int UserStackTag = 0x640;
+        internal const int UserStackDelta = 0x648;
+        internal const int SupervisorStackTag = 0x650;
+        internal const int SupervisorStackDelta = 0x658;
+        internal const int StackInfo = 0x660;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
         internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
+        internal const int StoreBarriers = JumpCache + (JumpTables * JumpTableEntries * 16);
     }
 
     /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
@@ -203,7 +206,7 @@ public unsafe struct CpuState
     /// two.</summary>
     public const int JumpTableEntries = 8192;
     /// <summary>Size of the whole struct.</summary>
-    public const int SizeBytes = Offset.JumpCache + (JumpTables * JumpTableEntries * 16);
+    public const int SizeBytes = Offset.StoreBarriers + (1 << 20);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
     /// slack).</summary>
     public const int BounceBytes = 1024;
@@ -359,6 +362,11 @@ public unsafe struct CpuState
     [FieldOffset(Offset.ReturnStack)] internal ulong ReturnStack;
     /// <summary>The same when no call is open.</summary>
     [FieldOffset(Offset.ReturnTop)] internal ulong ReturnTop;
+    /// <summary>In the kernel's map of memory, host address = linear address + this (see
+    /// Mmu.LinearMap).</summary>
+    [FieldOffset(Offset.LinearMapDelta)] internal ulong LinearMapDelta;
+    /// <summary>Bytes of the map in which a load may begin; 0: there is none.</summary>
+    [FieldOffset(Offset.LinearMapLimit)] internal uint LinearMapLimit;
     /// <summary>The page that the stack of 64-bit user code was in last, or all ones; behind it the host
     /// address minus the linear one (see Translator/StackGroups.cs).</summary>
     [FieldOffset(Offset.UserStackTag)] internal ulong UserStackTag;

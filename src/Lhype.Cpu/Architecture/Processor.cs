@@ -138,7 +138,7 @@ public sealed unsafe partial class Processor
         bool longCode = IsLongCode;
         if (longCode)
         {
-            key |= ModeKey.Long | ModeKey.Code32;
+            key = (key & ~ModeKey.Ungrouped) | ModeKey.Long | ModeKey.Code32;
         }
         else
         {

@@ -35,7 +35,8 @@ public sealed unsafe partial class LinearMemory : IDisposable
     private int _jumpTables;
     private byte* _pageFlags;
 
-    internal LinearMemory(CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false)
+    internal LinearMemory(
+        CpuState* state, GuestRam ram, ICpuBus bus, bool alwaysWindow = false, uint? alwaysMapAt = null)
     {
         _state = state;
         _ram = ram;
@@ -60,6 +61,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
         state->GlobalLog = _globalLog.Address;
         _state->CodePages = (ulong)_executedPages;
         Window = new UserWindow(state, ram, this, alwaysWindow);
+        Map = new LinearMap(state, ram, this, alwaysMapAt);
         ClearTables();
     }
 
@@ -71,6 +73,9 @@ public sealed unsafe partial class LinearMemory : IDisposable
 
     /// <summary>The user address space in the host's page tables, for programs that run long.</summary>
     internal UserWindow Window { get; }
+
+    /// <summary>The kernel's map of memory.</summary>
+    internal LinearMap Map { get; }
 
     /// <summary>TLB misses handled here.</summary>
     internal ulong Misses { get; private set; }
@@ -215,10 +220,15 @@ public sealed unsafe partial class LinearMemory : IDisposable
         DropWriteEntries(CpuState.DataTlb(_state, user: false, write: true), host);
         DropWriteEntries(CpuState.DataTlb(_state, user: true, write: true), host);
         Window.ProtectCode(pageGpa);
+        Map.Protect(pageGpa);
     }
 
     /// <summary>The page holds no translated code any more.</summary>
-    internal void UnmarkCode(ulong pageGpa) => _pageFlags[pageGpa >> 12] &= unchecked((byte)~PageFlag.Code);
+    internal void UnmarkCode(ulong pageGpa)
+    {
+        _pageFlags[pageGpa >> 12] &= unchecked((byte)~PageFlag.Code);
+        Map.Unprotect(pageGpa);
+    }
 
     /// <summary>Writes guest-physical memory inside one page. True if that dropped translated code.</summary>
     internal bool WritePhysical(ulong gpa, byte* source, int size)

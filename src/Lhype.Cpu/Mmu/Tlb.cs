@@ -72,6 +72,7 @@ public sealed unsafe partial class LinearMemory
     {
         FlushNonGlobal();
         Undo(_globalLog);
+        Map.Drop();
         new Span<byte>(_executedPages, ExecutedPagesBytes).Clear();
         new Span<ulong>(_state->LargeRegions, 2048 / 64).Clear();
         _state->GlobalBit = (_state->Cr4 & ControlBits.Cr4Pge) != 0 ? PageWalk.GlobalPage : 0;

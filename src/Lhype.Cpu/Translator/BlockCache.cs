@@ -117,16 +117,23 @@ internal sealed unsafe class BlockCache : ICodeWatcher
     private readonly CodePage?[] _recent = new CodePage?[RecentPages];
     private readonly Dictionary<ulong, CodePage> _pages = [];
     private readonly Dictionary<ulong, PageBlocks> _byGpa = [];
+    /// <summary>How many stores beside its code a page is allowed; <see cref="FirstPatience"/> for the pages
+    /// that are not here.</summary>
+    private readonly Dictionary<ulong, int> _patience = [];
     private Block[] _blocks = new Block[16384];
     private Link[] _links = new Link[32768];
     private MapEntry[] _maps = new MapEntry[131072];
     private uint _nextStamp = 1;
+
+    private const int FirstPatience = 32;
 
     private sealed class PageBlocks
     {
         internal int First = -1;
         /// <summary>One bit for each 64 bytes of the page that hold translated code.</summary>
         internal ulong Granules;
+        /// <summary>Stores to the page that met no translated code.</summary>
+        internal int Misses;
     }
 
     internal BlockCache(LinearMemory memory, Emitter emitter)
@@ -338,7 +345,13 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         ulong touched = (ulong.MaxValue << (first >> 6)) & (ulong.MaxValue >> (63 - (last >> 6)));
         if ((page.Granules & touched) == 0)
         {
-            return false;
+            if (!LosesPatience(page, pageGpa))
+            {
+                return false;
+            }
+
+            first = 0;
+            last = 4095;
         }
 
         bool dropped = false;
@@ -384,6 +397,25 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         return dropped;
     }
 
+    /// <summary>True if the page has become data: code that has had its day (a kernel's initialisation) must
+    /// not make every store to its page slow. Where code and data live side by side, translating again costs
+    /// more than the stores, so a page that was given up once gets more patience.</summary>
+    private bool LosesPatience(PageBlocks page, ulong gpa)
+    {
+        if (!_patience.TryGetValue(gpa, out int patience))
+        {
+            patience = FirstPatience;
+        }
+
+        if (++page.Misses <= patience)
+        {
+            return false;
+        }
+
+        _patience[gpa] = Math.Min(patience * 8, 1 << 24);
+        return true;
+    }
+
     /// <summary>Makes a block unreachable: no entry point, and every jump to it goes back to its stub. Its
     /// code stays in place, because it may be running right now.</summary>
     internal void Drop(int index)
@@ -422,6 +454,7 @@ internal sealed unsafe class BlockCache : ICodeWatcher
         }
 
         _byGpa.Clear();
+        _patience.Clear();
         foreach (CodePage page in _pages.Values)
         {
             NativeMemory.Free(page.Table);

@@ -273,6 +273,13 @@ internal sealed unsafe partial class Emitter
         }
     }
 
+    /// <summary>cmp byte [base + index + displacement], imm8.</summary>
+    internal void CompareByteIndexed(int baseRegister, int index, int displacement, int value)
+    {
+        OpIndexed(0x80, 7, baseRegister, index, displacement);
+        Byte(value);
+    }
+
     /// <summary>movzx r32, r16 of the same register.</summary>
     internal void TruncateTo16(int register)
     {

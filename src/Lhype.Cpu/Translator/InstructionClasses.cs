@@ -175,7 +175,7 @@ internal sealed class InstructionClasses
                 return ring0 && instruction.Code == Code.Sysexitd;
             case Mnemonic.Pop:
                 return instruction.Op0Kind == OpKind.Register && IsThreadOrData(instruction.Op0Register)
-                    && IsFullSlot(instruction) && (mode & ModeKey.Window) == 0;
+                    && IsFullSlot(instruction) && !ModeKey.HasWindow(mode);
             case Mnemonic.Mov:
                 break;
             default:
@@ -184,7 +184,7 @@ internal sealed class InstructionClasses
 
         Register target = instruction.Op0Kind == OpKind.Register ? instruction.Op0Register : Register.None;
         Register source = instruction.Op1Kind == OpKind.Register ? instruction.Op1Register : Register.None;
-        return (IsThreadOrData(target) && (source != Register.None || (mode & ModeKey.Window) == 0))
+        return (IsThreadOrData(target) && (source != Register.None || !ModeKey.HasWindow(mode)))
             || (ring0 && (target is Register.CR0 or Register.CR3
                 || source is Register.CR0 or Register.CR2 or Register.CR3));
     }
@@ -212,9 +212,6 @@ internal sealed class InstructionClasses
 
     private static bool IsThreadOrData(Register register) =>
         register is Register.DS or Register.ES or Register.FS or Register.GS;
-
-    /// <summary>Memory operands go through the user window.</summary>
-    internal static bool IsWindow(uint mode) => (mode & (ModeKey.Window | ModeKey.Long)) == ModeKey.Window;
 
     /// <summary>Trapped instructions that change nothing the translation mode depends on.</summary>
     internal static bool KeepsMode(in Instruction instruction) => instruction.IsStringInstruction
@@ -309,7 +306,7 @@ internal sealed class InstructionClasses
     private static bool IsFullSlot(in Instruction instruction) =>
         instruction.StackPointerIncrement is 4 or -4 or 8 or -8;
 
-    /// <summary>Single string instructions, and REP MOVS and REP STOS; not under TF, which traps after every
+    /// <summary>Single string instructions, and repeated ones but LODS; not under TF, which traps after every
     /// iteration, nor through FS or GS that may be closed.</summary>
     private static bool IsEmittedString(in Instruction instruction, uint mode)
     {
@@ -324,16 +321,15 @@ internal sealed class InstructionClasses
             Register.GS => (mode & ModeKey.GsOpen) != 0,
             _ => true,
         };
-        if (IsWindow(mode))
+        if (ModeKey.HasWindow(mode))
         {
             return (mode & ModeKey.SingleStep) == 0
                 && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);
         }
 
         return open && (mode & ModeKey.SingleStep) == 0
-            && instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw
-            or Mnemonic.Movsd or Mnemonic.Movsq or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd
-            or Mnemonic.Stosq;
+            && instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd
+                or Mnemonic.Lodsq);
     }
 
     /// <summary>The address size is the natural one: ESI and EDI, or RSI and RDI in 64-bit code.</summary>

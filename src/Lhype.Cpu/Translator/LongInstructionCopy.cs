@@ -5,7 +5,6 @@
 // because it remembers where each opcode's operands sit.
 
 using Iced.Intel;
-using Offset = Lhype.Cpu.CpuState.Offset;
 
 namespace Lhype.Cpu.Translator;
 
@@ -23,6 +22,7 @@ internal sealed unsafe class LongInstructionCopy
     private const ushort Known = 0x8000;
 
     private readonly Emitter _emitter;
+    private readonly HighRegisters _high;
     private readonly InstructionInfoFactory _info = new();
     private readonly ushort[] _places = new ushort[CodeCount];
 
@@ -35,7 +35,11 @@ internal sealed unsafe class LongInstructionCopy
     private int _swappedHigh;
     private bool _byteForm;
 
-    internal LongInstructionCopy(Emitter emitter) => _emitter = emitter;
+    internal LongInstructionCopy(Emitter emitter, HighRegisters high)
+    {
+        _emitter = emitter;
+        _high = high;
+    }
 
     /// <summary>Guest general register number (0-15) of any width, or -1 for AH to BH and for all that are no
     /// general registers.</summary>
@@ -218,16 +222,17 @@ internal sealed unsafe class LongInstructionCopy
         {
             if ((_loads >> i & 1) != 0)
             {
-                _emitter.Load(i == 0 ? Host.Scratch : Host.Scratch2, Host.State,
-                    Offset.Gpr + (_lent[i] * 8), wide: true);
+                _ = _high.Load(_lent[i], ScratchOf(i));
             }
         }
     }
 
+    private static int ScratchOf(int lent) => lent == 0 ? Host.Scratch : Host.Scratch2;
+
     private int Lend(int number, Register register, OpAccess access, Mnemonic mnemonic)
     {
         int index = _lentCount != 0 && _lent[0] == number ? 0 : _lentCount;
-        int host = index == 0 ? Host.Scratch : Host.Scratch2;
+        int host = _high.Holder(number, ScratchOf(index));
         bool replaced = access == OpAccess.Write && register >= Register.EAX
             && mnemonic is not (Mnemonic.Bsf or Mnemonic.Bsr);
         if (index == _lentCount)
@@ -254,8 +259,7 @@ internal sealed unsafe class LongInstructionCopy
         {
             if ((_stores >> i & 1) != 0)
             {
-                _emitter.Store(i == 0 ? Host.Scratch : Host.Scratch2, Host.State,
-                    Offset.Gpr + (_lent[i] * 8), wide: true);
+                _high.Store(_lent[i], _high.Holder(_lent[i], ScratchOf(i)));
             }
         }
     }

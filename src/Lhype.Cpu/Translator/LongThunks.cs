@@ -57,7 +57,7 @@ internal sealed unsafe partial class Thunks
         EmitRestore();
         _emitter.Move(Host.Rcx, Host.Scratch2, wide: true);
         _emitter.Load(Host.Scratch, Host.State, Offset.Lstar, wide: true);
-        EmitModeOfRing(Host.Scratch2, user: false);
+        EmitModeOfRing(Host.Scratch2, user: false, wide: true);
         _emitter.Increment64(Host.State, Offset.SystemThunks);
         _emitter.Jump(Dispatch);
         return start;
@@ -86,7 +86,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Arithmetic(Alu.Or, Host.Address, 3);
         EmitFixedSegment(SegmentRegister.Cs, UserCode64, step: 0);
         _emitter.Move(Host.Scratch, Host.Scratch2, wide: true);
-        EmitModeOfRing(Host.Scratch2, user: true);
+        EmitModeOfRing(Host.Scratch2, user: true, wide: true);
         EmitGoOn();
         return start;
     }
@@ -183,7 +183,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Load(Host.GuestEsp, Host.Address, FrameRsp, wide: true);
         if (user)
         {
-            EmitModeOfRing(Host.Scratch2, user: true);
+            EmitModeOfRing(Host.Scratch2, user: true, wide: true);
         }
 
         EmitGoOn();

@@ -106,7 +106,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Host code from here on belongs to the current instruction.</summary>
-    private void NoteInstruction() => Note(_current, _parked);
+    private void NoteInstruction() => Note(_current, Parked);
 
     private byte* CurrentBytes => _code + _offsets[_current];
 
@@ -195,7 +195,11 @@ internal sealed unsafe partial class Translator
         _emit.MoveImmediate(Host.Scratch, index);
         _emit.Jump(_thunks.Trap);
         bool ends = _classes.EndsBlock(instruction, _mode) || SingleStep;
-        _traps[index].Continuation = ends ? 0 : _emit.Offset;
+        if (!ends)
+        {
+            ContinueAfter(index);
+        }
+
         return ends;
     }
 
@@ -357,6 +361,7 @@ internal sealed unsafe partial class Translator
 
     private void EmitPushFlagsBody()
     {
+        _high.Forget();
         _emit.ParkFlags();
         _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
         _emit.Arithmetic(4, Host.Scratch, (int)EflagsBits.Arithmetic);
@@ -388,7 +393,7 @@ internal sealed unsafe partial class Translator
         AddTrapStub(trap, Condition.NotEqual);
         _emit.StoreImmediate(Host.State, Offset.InterruptFlag, (int)EflagsBits.Interrupt);
         EnsureFlags();
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
         return false;
     }
 
@@ -416,10 +421,11 @@ internal sealed unsafe partial class Translator
 
         EmitSegmentBase(segmented ? null : segment);
         BeginAccess(instruction, size, read: true, write, segmented, segment);
-        bool unparked = !_parked;
+        bool unparked = !Parked;
         if (unparked && _liveBefore[_current] != 0)
         {
             _emit.ParkFlags();
+            Parked = true;
         }
 
         EmitBitOffset(source, size);
@@ -427,7 +433,7 @@ internal sealed unsafe partial class Translator
         if (_liveBefore[_current] != 0)
         {
             _emit.UnparkFlags();
-            _parked = false;
+            Parked = false;
         }
 
         NoteInstruction();

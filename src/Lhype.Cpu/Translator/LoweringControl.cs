@@ -27,7 +27,7 @@ internal sealed unsafe partial class Translator
             Kind = ColdKind.Poll,
             Patch = _emit.JumpForward(Condition.Sign),
             Target = offset,
-            FlagsParked = _parked,
+            FlagsParked = Parked,
         };
         EnsureFlags();
         block.ForwardEntry = _emit.Offset;
@@ -62,7 +62,7 @@ internal sealed unsafe partial class Translator
         Kind = ColdKind.CrossPage,
         Patch = _emit.JumpForward(Condition.NotEqual),
         Target = offset,
-        FlagsParked = _parked,
+        FlagsParked = Parked,
     };
 
     /// <summary>slot = byte offset of the code TLB entry for the linear address in
@@ -204,6 +204,7 @@ internal sealed unsafe partial class Translator
         EmitCachedJump(NextMode);
         _emit.PatchByte(skip - 1, _emit.Offset - skip);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
+        _high.Forget();
         if (_current + 1 < _count)
         {
             EmitCharge(_current + 1);
@@ -359,7 +360,7 @@ internal sealed unsafe partial class Translator
     private bool IsUngrouped => _long && (_mode & ModeKey.Ungrouped) != 0;
 
     /// <summary>The mode in which code goes on behind this block.</summary>
-    private uint NextMode => IsUngrouped ? _mode & ~ModeKey.Ungrouped : _mode;
+    private uint NextMode => ModeKey.Grouped(_mode);
 
     /// <summary>Where the jump cache leads: r8 is still the index of the entry. The block is the right one if
     /// r9 plus the entry's negated linear address is 0; RCX is lent to the test, which leaves the flags
@@ -475,6 +476,16 @@ internal sealed unsafe partial class Translator
     private void EmitColdOperand(in ColdStub stub)
     {
         Note(stub.Index, stub.FlagsParked);
+        if (Mapped && (stub.Info & AccessInfo.Segmented) == 0)
+        {
+            int lookUp = _thunks.LookUp((int)(stub.Info & AccessInfo.SizeMask), stub.Kind != ColdKind.Load);
+            if (lookUp != 0)
+            {
+                _emit.Call(lookUp);
+                _emit.Jump(Condition.Equal, stub.BodyStart);
+            }
+        }
+
         _emit.MoveImmediate(Host.Scratch, (int)stub.Info);
         _emit.Call(PrepareFor(stub));
         if (stub.Kind == ColdKind.Load)

@@ -1,5 +1,6 @@
 // String instructions in flat mode. Kernels' strcmp and friends are loops of LODS and SCAS, so these must not
-// leave emitted code. Repeated forms go to C#, which runs them page by page at the host's pace.
+// leave emitted code. Repeated forms run as the host's own instruction as far as one page reaches; what is
+// left, and all rarer cases, C# runs page by page.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -23,6 +24,13 @@ internal sealed unsafe partial class Translator
 
         bool move = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd
             or Mnemonic.Movsq;
+        if (!move && instruction.Mnemonic is not (Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd
+            or Mnemonic.Stosq))
+        {
+            LowerRepeatedScan(instruction);
+            return;
+        }
+
         int size = instruction.MemorySize.GetSize();
         int trap = AddTrap(instruction);
         FreeFlags();
@@ -41,6 +49,7 @@ internal sealed unsafe partial class Translator
 
         _emit.Move(Host.Address, Host.Rdi, wide: _long);
         EmitRunCheck(trap, size, write: true);
+        _emit.Move(Host.Scratch2, Host.Rcx);
         EmitRunCharge();
         _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
         _emit.Move(Host.Scratch, Host.Rcx);
@@ -68,7 +77,7 @@ internal sealed unsafe partial class Translator
         }
 
         EnsureFlags();
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
     }
 
     /// <summary>Every REP string instruction, on host addresses. Where it faults, its registers say
@@ -86,6 +95,7 @@ internal sealed unsafe partial class Translator
         FreeFlags();
         _emit.Arithmetic(7, Host.Rcx, MaxBytes / size);
         AddTrapStub(trap, Condition.Above);
+        _emit.Move(Host.Scratch2, Host.Rcx);
         EmitRunCharge();
         _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
         int upwards = _emit.JumpForward(Condition.Equal);
@@ -116,32 +126,175 @@ internal sealed unsafe partial class Translator
             _emit.Move(Host.Rdi, Host.Rdi);
         }
 
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
+    }
+
+    /// <summary>REPE and REPNE CMPS and SCAS upwards, to the end of the nearest page: a kernel's strlen asks
+    /// for 4 GiB. If neither the count nor the comparison ended it there, C# goes on.</summary>
+    private void LowerRepeatedScan(in Instruction instruction)
+    {
+        bool compare = instruction.Mnemonic is Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd
+            or Mnemonic.Cmpsq;
+        int size = instruction.MemorySize.GetSize();
+        int trap = AddTrap(instruction);
+        FreeFlags();
+        _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
+        AddTrapStub(trap, Condition.NotEqual);
+        _emit.Move(Host.Scratch, Host.Rcx, wide: _long);
+        _emit.OpRegister(0x85, Host.Scratch, Host.Scratch, wide: _long);
+        AddTrapStub(trap, Condition.Equal);
+        if (compare)
+        {
+            _emit.Move(Host.Address, Host.Rsi, wide: _long);
+            EmitSegmentBase(SegmentOf(instruction.MemorySegment), Host.Scratch2);
+            EmitToPageEnd(trap, Host.Address, size);
+        }
+
+        EmitToPageEnd(trap, Host.Rdi, size);
+        _emit.Store(Host.Scratch, Host.State, Offset.Temp0);
+        if (compare)
+        {
+            EmitPageCheck(trap);
+            _emit.Store(Host.Address, Host.State, Offset.Temp1, wide: true);
+        }
+
+        _emit.Move(Host.Address, Host.Rdi, wide: _long);
+        EmitPageCheck(trap);
+        _emit.Load(Host.Scratch2, Host.State, Offset.Temp0);
+        EmitRunCharge();
+
+        // The guest's registers rest in r8 to r10. There is an iteration, so that all flags are replaced.
+        Parked = false;
+        _emit.OpRegister(0x87, Host.Address, Host.Rdi, wide: true);
+        _emit.Move(Host.Scratch2, Host.Rcx, wide: _long);
+        _emit.Load(Host.Rcx, Host.State, Offset.Temp0);
+        if (compare)
+        {
+            _emit.Move(Host.Scratch, Host.Rsi, wide: _long);
+            _emit.Load(Host.Rsi, Host.State, Offset.Temp1, wide: true);
+        }
+
+        _emit.Byte(instruction.HasRepnePrefix ? 0xF2 : 0xF3);
+        if (size == 2)
+        {
+            _emit.Byte(0x66);
+        }
+
+        else if (size == 8)
+        {
+            _emit.Byte(0x48);
+        }
+
+        _emit.Byte((compare ? 0xA6 : 0xAE) | (size == 1 ? 0 : 1));
+
+        // r11 = iterations done = Temp0 - ecx, without touching flags: -x = ~x + 1.
+        _emit.OpRegister(0xF7, 2, Host.Rcx);
+        _emit.Load(Host.Flags, Host.State, Offset.Temp0);
+        EmitIndexed(Host.Flags, Host.Flags, Host.Rcx, 1);
+        _emit.Lea(Host.Flags, Host.Flags, 1);
+        EmitIndexed(Host.Rdi, Host.Address, Host.Flags, size);
+        if (compare)
+        {
+            EmitIndexed(Host.Rsi, Host.Scratch, Host.Flags, size);
+        }
+
+        _emit.OpRegister(0xF7, 2, Host.Flags, wide: _long);
+        EmitIndexed(Host.Rcx, Host.Scratch2, Host.Flags, 1);
+        _emit.Lea(Host.Rcx, Host.Rcx, 1, wide: _long);
+        EmitJumpIfRcxZero(6);
+        AddTrapStub(trap, instruction.HasRepnePrefix ? Condition.NotEqual : Condition.Equal);
+        ContinueAfter(trap);
+    }
+
+    /// <summary>r9d = the lesser of itself and the elements from the linear address in
+    /// <paramref name="register"/> to the end of its page. Changes r10.</summary>
+    private void EmitToPageEnd(int trap, int register, int size)
+    {
+        _emit.Move(Host.Scratch2, register);
+        _emit.Arithmetic(Alu.Or, Host.Scratch2, -4096);
+        _emit.OpRegister(0xF7, 3, Host.Scratch2);
+        if (size > 1)
+        {
+            _emit.ShiftRight(Host.Scratch2, System.Numerics.BitOperations.Log2((uint)size));
+            AddTrapStub(trap, Condition.Equal);
+        }
+
+        _emit.Operate(Alu.Compare, Host.Scratch2, Host.Scratch, wide: _long);
+        // cmovb r9d, r10d
+        _emit.Bytes(0x45, 0x0F, 0x42, 0xCA);
+    }
+
+    /// <summary>r8 = host address of the linear address in it, for reads inside one page. Changes r9,
+    /// r10.</summary>
+    private void EmitPageCheck(int trap)
+    {
+        int inside = EmitInMap(write: false);
+        int table = CpuState.DataTlbOffset((_mode & ModeKey.User) != 0, write: false);
+        EmitTlbSlot();
+        _emit.Move(Host.Scratch2, Host.Address, wide: LongTags);
+        EmitTlbCheck(trap, table);
+        PatchMap(inside);
     }
 
     /// <summary>The TLB check of <see cref="BeginAccess"/> for ECX elements from the linear address in r8: r8
     /// becomes the host address.</summary>
     private void EmitRunCheck(int trap, int size, bool write)
     {
+        int inside = EmitInMap(write);
         int table = CpuState.DataTlbOffset((_mode & ModeKey.User) != 0, write);
-        _emit.Move(Host.Scratch, Host.Address);
-        _emit.OpRegister(0xC1, 5, Host.Scratch);
-        _emit.Byte(8);
-        _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+        EmitTlbSlot();
         EmitIndexed(Host.Scratch2, Host.Address, Host.Rcx, size);
         _emit.Lea(Host.Scratch2, Host.Scratch2, -1, wide: _long);
-        _emit.Arithmetic(4, Host.Scratch2, -4096, wide: LongTags);
+        EmitTlbCheck(trap, table);
+        PatchMap(inside);
+    }
+
+    /// <summary>r9d = offset of the TLB entry for the linear address in r8.</summary>
+    private void EmitTlbSlot()
+    {
+        _emit.Move(Host.Scratch, Host.Address);
+        _emit.ShiftRight(Host.Scratch, 8);
+        _emit.Arithmetic(Alu.And, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+    }
+
+    /// <summary>The page of the linear address in r10d must be that of the entry at r9; r8 += its
+    /// addend.</summary>
+    private void EmitTlbCheck(int trap, int table)
+    {
+        _emit.Arithmetic(Alu.And, Host.Scratch2, -4096, wide: LongTags);
         _emit.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table, wide: LongTags);
         AddTrapStub(trap, Condition.NotEqual);
         _emit.OpIndexed(0x03, Host.Address, Host.State, Host.Scratch, table + 8, wide: true);
     }
 
-    /// <summary>Charges the budget for ECX elements, 16 to an instruction: a long run must not keep timers
+    /// <summary>If this mode has a map and the address in r8 lies in it, r8 becomes the host address and the
+    /// jump whose place is returned is taken. A run of at most 4096 bytes may begin there.</summary>
+    private int EmitInMap(bool write)
+    {
+        if (!Mapped)
+        {
+            return -1;
+        }
+
+        int outside = EmitMapCheck(write);
+        int inside = _emit.JumpForward();
+        _emit.PatchHere(outside);
+        return inside;
+    }
+
+    private void PatchMap(int inside)
+    {
+        if (inside >= 0)
+        {
+            _emit.PatchHere(inside);
+        }
+    }
+
+    /// <summary>Charges the budget for r10d elements, 16 to an instruction: a long run must not keep timers
     /// and interrupts waiting. It counts as one instruction all the same, for the budget's start moves along.
     /// Changes r10 and flags.</summary>
     private void EmitRunCharge()
     {
-        _emit.Move(Host.Scratch2, Host.Rcx);
         _emit.ShiftRight(Host.Scratch2, 4);
         _emit.Operate(Alu.Sub, Host.Counter, Host.Scratch2);
         _emit.OpMemory(0x29, Host.Scratch2, Host.State, Offset.BudgetStart);
@@ -152,7 +305,7 @@ internal sealed unsafe partial class Translator
         Kind = ColdKind.Trap,
         Patch = _emit.JumpForward(condition),
         Target = trap,
-        FlagsParked = _parked,
+        FlagsParked = Parked,
     };
 
     /// <summary>lea destination, [base + index * scale], 32 bits, or 64 in 64-bit code.</summary>
@@ -261,12 +414,12 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>r8d += base of FS or GS; other segments are flat here.</summary>
-    private void EmitSegmentBase(SegmentRegister? segment)
+    private void EmitSegmentBase(SegmentRegister? segment, int temporary = Host.Scratch)
     {
         if (segment is SegmentRegister.Fs or SegmentRegister.Gs)
         {
-            _emit.Load(Host.Scratch, Host.State, Offset.Segments + ((int)segment * 32), wide: _long);
-            EmitIndexed(Host.Address, Host.Address, Host.Scratch, 1);
+            _emit.Load(temporary, Host.State, Offset.Segments + ((int)segment * 32), wide: _long);
+            EmitIndexed(Host.Address, Host.Address, temporary, 1);
         }
     }
 }

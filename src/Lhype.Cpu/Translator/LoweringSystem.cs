@@ -136,7 +136,7 @@ internal sealed unsafe partial class Translator
         }
 
         EnsureFlags();
-        _traps[trap].Continuation = _emit.Offset;
+        ContinueAfter(trap);
         return false;
     }
 

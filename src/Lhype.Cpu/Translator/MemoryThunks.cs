@@ -62,6 +62,29 @@ internal sealed unsafe partial class Thunks
         return start;
     }
 
+    /// <summary>The check of BeginAccess as a routine, for a supervisor's operand outside the kernel's map.
+    /// ZF tells whether r8 is the host address now or still the linear one. Changes r9, r10 and the host
+    /// flags.</summary>
+    private int EmitLookUp(int size, bool write)
+    {
+        Align();
+        int start = _emitter.Offset;
+        CodeLabel miss = new();
+        int table = CpuState.DataTlbOffset(user: false, write);
+        _emitter.Move(Host.Scratch, Host.Address);
+        _emitter.ShiftRight(Host.Scratch, 8);
+        _emitter.Arithmetic(Alu.And, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+        _emitter.Lea(Host.Scratch2, Host.Address, size - 1);
+        _emitter.Arithmetic(Alu.And, Host.Scratch2, -4096);
+        _emitter.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);
+        _emitter.Jump(Condition.NotEqual, miss);
+        _emitter.OpIndexed(0x8B, Host.Scratch2, Host.State, Host.Scratch, table + 8, wide: true);
+        _emitter.LeaIndexed(Host.Address, Host.Address, Host.Scratch2);
+        _emitter.Bind(miss);
+        _emitter.Return();
+        return start;
+    }
+
     /// <summary>The walk. Falls through with r8 = host address and ZF set, or jumps to
     /// <paramref name="slow"/> with r8 and r9 as they were and nothing changed that matters.</summary>
     private void EmitWalk(CodeLabel slow)

@@ -10,6 +10,9 @@
 //      body of the instruction on [r8]
 //  E:
 //
+// Kernel code (ModeKey.LinearMap) checks whether the address is in the kernel's map of memory (EmitMapCheck),
+// and looks into the TLBs out of line.
+//
 // The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was
 // bounced runs its own copy of [H, E) and then commits.
 //
@@ -116,7 +119,7 @@ internal sealed unsafe partial class Translator
     /// mode.</summary>
     private bool LongTags => (_mode & ModeKey.LongMode) != 0;
 
-    private bool Windowed => InstructionClasses.IsWindow(_mode);
+    private bool Windowed => ModeKey.HasWindow(_mode);
 
     /// <summary>The body of the instruction starts here, on the operand at [r8].</summary>
     private void NoteBody(in Instruction instruction)
@@ -162,7 +165,7 @@ internal sealed unsafe partial class Translator
         FreeFlags();
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
-            | (user ? AccessInfo.User : 0) | (_parked ? AccessInfo.FlagsParked : 0)
+            | (user ? AccessInfo.User : 0) | (Parked ? AccessInfo.FlagsParked : 0)
             | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0)
             | (IsWaitingX87(instruction) ? AccessInfo.X87 : 0);
         ref ColdStub stub = ref _cold[_coldCount];
@@ -182,6 +185,10 @@ internal sealed unsafe partial class Translator
         {
             stub.Stack = true;
             stub.Patch = EmitStackCheck(size);
+        }
+        else if (Mapped)
+        {
+            stub.Patch = EmitMapCheck(write);
         }
         else
         {
@@ -210,7 +217,30 @@ internal sealed unsafe partial class Translator
         stub.BodyStart = _emit.Offset;
         _openOperand = _coldCount++;
         NoteBody(instruction);
-        stub.FlagsParked = _parked;
+        stub.FlagsParked = Parked;
+    }
+
+    private bool Mapped => ModeKey.HasLinearMap(_mode);
+
+    /// <summary>r8 = host address of the linear address in it, if it is in the kernel's map (see LinearMap).
+    /// Returns the jump for everything else.</summary>
+    private int EmitMapCheck(bool write)
+    {
+        if (write)
+        {
+            _emit.Move(Host.Scratch, Host.Address);
+            _emit.ShiftRight(Host.Scratch, 12);
+            _emit.CompareByteIndexed(Host.State, Host.Scratch, Offset.StoreBarriers, 0);
+        }
+        else
+        {
+            _emit.Lea(Host.Scratch, Host.Address, -(int)_memory.Map.Start);
+            _emit.OperateLoad(Alu.Compare, Host.Scratch, Host.State, Offset.LinearMapLimit);
+        }
+
+        int outside = _emit.JumpForward(write ? Condition.NotEqual : Condition.NotBelow);
+        _emit.OperateLoad(Alu.Add, Host.Address, Host.State, Offset.LinearMapDelta, wide: true);
+        return outside;
     }
 
     /// <summary>x87 and MMX instructions report pending x87 exceptions, but for the FN forms (SDM vol. 1,
@@ -402,21 +432,15 @@ internal sealed unsafe partial class Translator
     private int LoadedRegister(Register register, int scratch)
     {
         int number = LongInstructionCopy.NumberOf(register);
-        if (number < 8)
-        {
-            return Host.Of(number);
-        }
-
-        _emit.Load(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
-        return scratch;
+        return number < 8 ? Host.Of(number) : _high.Load(number, scratch);
     }
 
     /// <summary>Where a result for a guest general register is to be computed: its own host register, or
     /// <paramref name="scratch"/>, followed by <see cref="StoreLoaded"/>.</summary>
-    private static int TargetRegister(Register register, int scratch)
+    private int TargetRegister(Register register, int scratch)
     {
         int number = LongInstructionCopy.NumberOf(register);
-        return number < 8 ? Host.Of(number) : scratch;
+        return number < 8 ? Host.Of(number) : _high.Holder(number, scratch);
     }
 
     /// <summary>Completes a write to a guest general register that lives in the state.</summary>
@@ -425,7 +449,7 @@ internal sealed unsafe partial class Translator
         int number = LongInstructionCopy.NumberOf(register);
         if (number >= 8)
         {
-            _emit.Store(scratch, Host.State, Offset.Gpr + (number * 8), wide: true);
+            _high.Store(number, _high.Holder(number, scratch));
         }
     }
 

@@ -271,7 +271,7 @@ internal sealed unsafe partial class Translator
             Patch = _emit.JumpForward(Condition.Above),
             BodyStart = _emit.Offset,
             Index = _current,
-            FlagsParked = _parked,
+            FlagsParked = Parked,
         };
     }
 

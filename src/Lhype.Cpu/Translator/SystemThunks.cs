@@ -222,12 +222,18 @@ internal sealed unsafe partial class Thunks
     }
 
     /// <summary>The mode of the ring just entered. Changes <paramref name="temporary"/>.</summary>
-    private void EmitModeOfRing(int temporary, bool user)
+    private void EmitModeOfRing(int temporary, bool user, bool wide = false)
     {
         _emitter.Load(temporary, Host.State, Offset.ModeKey);
         _emitter.Arithmetic(Alu.And, temporary, unchecked((int)~ModeKey.Privilege));
         _emitter.OperateLoad(Alu.Or, temporary, Host.State,
             user ? Offset.UserModeBits : Offset.SupervisorModeBits);
+        if (wide)
+        {
+            // What is left of a window or of a 32-bit kernel's map means nothing to 64-bit code.
+            _emitter.Arithmetic(Alu.And, temporary, unchecked((int)~ModeKey.Ungrouped));
+        }
+
         _emitter.Store(temporary, Host.State, Offset.ModeKey);
         _emitter.StoreImmediate(Host.State, Offset.Cpl, user ? 3 : 0);
     }

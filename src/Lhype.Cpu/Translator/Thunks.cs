@@ -54,6 +54,12 @@ internal sealed unsafe partial class Thunks
         emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
         emitter.Patch(EmitReason(ExitReason.HostFault), leave);
         Prepare = EmitPrepare(prepare, leave);
+        foreach (int size in s_lookUpSizes)
+        {
+            _lookUps[size] = EmitLookUp(size, write: false);
+            _lookUps[size | LookUpWrites] = EmitLookUp(size, write: true);
+        }
+
         Commit = EmitCommit(commit, leave);
         Enter = EmitEnter();
         EmitSystemThunks(model);
@@ -80,6 +86,15 @@ internal sealed unsafe partial class Thunks
     /// <summary>r8 = address, r9d = AccessInfo; returns r8 = host address, ZF clear if it is the bounce
     /// buffer. Changes r9 and r10 and flags.</summary>
     internal int Prepare { get; }
+
+    private const int LookUpWrites = 32;
+    private static readonly int[] s_lookUpSizes = [1, 2, 4, 8, 16];
+    private readonly int[] _lookUps = new int[2 * LookUpWrites];
+
+    /// <summary>The routine that looks a supervisor's operand up in the TLBs (see EmitLookUp), or 0: there is
+    /// none for this size.</summary>
+    internal int LookUp(int size, bool write) =>
+        size >= LookUpWrites ? 0 : _lookUps[size | (write ? LookUpWrites : 0)];
     /// <summary>Writes the bounce buffer back; changes r10 only.</summary>
     internal int Commit { get; }
     /// <summary>Where a RET without an open call leads; r9d = linear target.</summary>

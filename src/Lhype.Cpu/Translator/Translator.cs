@@ -51,6 +51,7 @@ internal sealed unsafe partial class Translator
     private readonly Decoder _decoder32;
     private readonly Decoder _decoder16;
     private readonly Decoder _decoder64;
+    private readonly HighRegisters _high;
     private readonly LongInstructionCopy _longCopy;
     private readonly InstructionInfoFactory _info = new();
     private readonly Instruction[] _instructions = new Instruction[MaxInstructions];
@@ -69,7 +70,6 @@ internal sealed unsafe partial class Translator
     private byte* _code;
     private int _count;
     private int _coldCount;
-    private bool _parked;
     private int _current;
 
     internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory,
@@ -89,7 +89,8 @@ internal sealed unsafe partial class Translator
         _decoder32 = Decoder.Create(32, _reader, Options);
         _decoder16 = Decoder.Create(16, _reader, Options);
         _decoder64 = Decoder.Create(64, _reader, Options);
-        _longCopy = new LongInstructionCopy(emitter);
+        _high = new HighRegisters(emitter);
+        _longCopy = new LongInstructionCopy(emitter, _high);
     }
 
     /// <summary>Guest instructions translated so far.</summary>
@@ -121,7 +122,7 @@ internal sealed unsafe partial class Translator
         _mode = page.ModeKey;
         _long = (_mode & ModeKey.Long) != 0;
         _coldCount = 0;
-        _parked = false;
+        Parked = false;
         Block block = new()
         {
             Page = page,
@@ -144,6 +145,7 @@ internal sealed unsafe partial class Translator
         ComputeLiveness();
         ComputeSegments();
         ComputeStackGroups();
+        _high.Begin(_long ? _instructions.AsSpan(0, _count) : default);
         block.Start = _emit.Offset;
         block.FlagsLiveIn = _liveBefore[0] != 0;
         block.GuestLength = _offsets[_count] - offset;
@@ -328,34 +330,48 @@ internal sealed unsafe partial class Translator
     /// standing.</summary>
     private void FlagsForBody(in Instruction instruction)
     {
-        if (_parked && TouchesFlags(instruction))
+        if (Parked && TouchesFlags(instruction))
         {
             if (_liveBefore[_current] != 0)
             {
                 _emit.UnparkFlags();
             }
 
-            _parked = false;
+            Parked = false;
         }
+    }
+
+    /// <summary>The guest's flags are parked in r11.</summary>
+    private bool Parked
+    {
+        get => _high.Parked;
+        set => _high.Parked = value;
+    }
+
+    /// <summary>C# goes on here after it has executed a trapped instruction.</summary>
+    private void ContinueAfter(int trap)
+    {
+        _traps[trap].Continuation = _emit.Offset;
+        _high.Forget();
     }
 
     /// <summary>The guest's flags are in the host flags from here on.</summary>
     private void EnsureFlags()
     {
-        if (_parked)
+        if (Parked)
         {
             _emit.UnparkFlags();
-            _parked = false;
+            Parked = false;
         }
     }
 
     /// <summary>The host flags may be destroyed from here on.</summary>
     private void FreeFlags()
     {
-        if (!_parked && _liveBefore[_current] != 0)
+        if (!Parked && _liveBefore[_current] != 0)
         {
             _emit.ParkFlags();
-            _parked = true;
+            Parked = true;
         }
     }
 

@@ -22,6 +22,11 @@ public sealed class TranslatorEngine : IEngine
     /// it; otherwise those that run long.</summary>
     public bool AlwaysWindow { get; init; }
 
+    /// <summary>Kernel code is run through a map (see <c>LinearMap</c>) that shows guest-physical 1 MiB at
+    /// this linear address, from the start and however small, as the tests want it; null: through one that
+    /// looks worthwhile.</summary>
+    public uint? AlwaysMapAt { get; init; }
+
     /// <inheritdoc/>
     public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) =>
         new TranslatorVcpu(ram, bus, model, this);

@@ -59,7 +59,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _bus = bus;
         _state = (CpuState*)NativeMemory.AlignedAlloc(CpuState.SizeBytes, 4096);
         NativeMemory.Clear(_state, CpuState.SizeBytes);
-        _memory = new LinearMemory(_state, ram, bus, options.AlwaysWindow);
+        _memory = new LinearMemory(_state, ram, bus, options.AlwaysWindow, options.AlwaysMapAt);
         _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
@@ -322,6 +322,10 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 _ = _memory.Window.CountUserTime();
                 _state->ModeKey = _processor.ComputeModeKey();
             }
+            else if (_memory.Map.OpensAtOnce && _state->Cpl == 0 && _memory.Map.CountKernelTime())
+            {
+                _state->ModeKey = _processor.ComputeModeKey();
+            }
         }
 
         return _state->ModeKey;
@@ -383,7 +387,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                     _statistics.PollExits++;
                     SetLinearRip(_state->Rip);
                     _state->Counter = 0;
-                    _modeDirty |= IsWindowMode(mode) && _memory.Window.CountUserTime();
+                    CountTime(mode);
                     return true;
                 case ExitReason.Link:
                     _statistics.LinkExits++;
@@ -420,6 +424,26 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
                 default:
                     SetLinearRip(_state->Rip);
                     return ResolveCrossPage(mode) || Deliver();
+            }
+        }
+    }
+
+    /// <summary>A budget has been used up in <paramref name="mode"/>: this may be the time for a window or
+    /// for the kernel's map.</summary>
+    private void CountTime(uint mode)
+    {
+        const uint kernel = ModeKey.Flat | ModeKey.Code32;
+        if (IsWindowMode(mode))
+        {
+            _modeDirty |= _memory.Window.CountUserTime();
+        }
+        else if ((mode & (kernel | ModeKey.User)) == kernel)
+        {
+            uint start = _memory.Map.Start;
+            _modeDirty |= _memory.Map.CountKernelTime();
+            if (start != 0 && _memory.Map.Start != start)
+            {
+                FlushTranslations();
             }
         }
     }
@@ -538,11 +562,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     }
 
     /// <summary>The CPU is in the mode that the block was translated for.</summary>
-    private bool IsModeOf(in Block block)
-    {
-        uint mode = block.Page.ModeKey;
-        return CurrentMode() == ((mode & ModeKey.Long) != 0 ? mode & ~ModeKey.Ungrouped : mode);
-    }
+    private bool IsModeOf(in Block block) => CurrentMode() == ModeKey.Grouped(block.Page.ModeKey);
 
     private void SetLinearRip(ulong linear) =>
         _state->Rip = Processor.OffsetOf(_state, linear);

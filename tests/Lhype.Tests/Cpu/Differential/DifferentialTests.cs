@@ -3,6 +3,7 @@
 
 using System;
 using System.Linq;
+using Lhype.Cpu.Translator;
 using Lhype.Tests.Cpu.Oracle;
 using Xunit;
 using Xunit.Abstractions;
@@ -36,6 +37,27 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         string report = run.Run(Enum.Parse<CaseShape>(shape), seconds: 1.5);
         output.WriteLine($"{run.Cases} cases");
         Assert.True(report.Length == 0, report);
+    }
+
+    /// <summary>Kernel code with its data in the kernel's map, its code and stack outside, against the same
+    /// through the TLBs and one instruction at a time, which <see cref="EngineAgreesWithHost"/> compares
+    /// with the host.</summary>
+    [Theory]
+    [InlineData("Single")]
+    [InlineData("Straight")]
+    [InlineData("Branching")]
+    public void KernelMapAgreesWithTlbs(string shape)
+    {
+        using var mapped = new EngineHarness(
+            new TranslatorEngine { AlwaysMapAt = TestLayout.Data, CodeBytes = 4 << 20 }, kernelMap: true);
+        using var plain = new EngineHarness(
+            new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = 4 << 20 }, kernelMap: true);
+        var run = new DifferentialRun("kernel map", mapped.RunKernel, oracle: plain.RunKernel);
+        string report = run.Run(Enum.Parse<CaseShape>(shape), seconds: 1.5);
+        output.WriteLine($"{run.Cases} cases");
+        Assert.True(report.Length == 0, report);
+        Assert.True(mapped.HasKernelMap);
+        Assert.False(plain.HasKernelMap);
     }
 
     /// <summary>The oracle against itself: no case may depend on anything but its seed.</summary>

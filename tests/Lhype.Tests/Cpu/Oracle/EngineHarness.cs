@@ -1,7 +1,8 @@
 // Runs the same snippets as NativeOracle on an engine, in a guest set up to look like a 32-bit Linux
 // process: flat segments with Linux's selector values, CPL 3, paging on, nothing mapped but the regions of
 // TestLayout and one small supervisor area. Physical pages lie in reverse order, so that no linear page
-// crossing is contiguous in RAM.
+// crossing is contiguous in RAM. A harness for kernel code maps the same regions for supervisors alone, and
+// the data and what follows in order, so that an engine can treat them as a kernel's map of memory.
 //
 // The guest's own code does what a kernel would: FXRSTOR and IRET into the snippet, and one IDT handler per
 // vector that FXSAVEs and halts. The result is read from the exception frame, so what is compared is what a
@@ -29,14 +30,16 @@ internal sealed unsafe class EngineHarness : IDisposable
     private const uint PageDirectory = 0x1000, FirstTable = 0x2000;
     private const uint RegionsGpa = 0x10_0000;
     private const ushort KernelCode = 0x10, KernelData = 0x18, TaskSelector = 0x30;
-    private const uint Present = 1, Writable = 2, User = 4;
+    private const uint Present = 1, Writable = 2, User = 4, Used = 0x60, Global = 0x100;
 
     private readonly GuestRam _ram = new(4 << 20);
     private readonly IVcpu _vcpu;
+    private readonly bool _kernelMap;
     private uint _nextTable = FirstTable;
 
-    internal EngineHarness(IEngine engine)
+    internal EngineHarness(IEngine engine, bool kernelMap = false)
     {
+        _kernelMap = kernelMap;
         BuildTables();
         _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Base);
         _vcpu.Reset();
@@ -44,6 +47,9 @@ internal sealed unsafe class EngineHarness : IDisposable
 
     /// <summary>The vCPU, for tests of one engine's own features.</summary>
     internal IVcpu Vcpu => _vcpu;
+
+    /// <summary>True if kernel code runs through a map (see LinearMap).</summary>
+    internal bool HasKernelMap => _vcpu.State->LinearMapLimit != 0;
 
     /// <summary>How long a run may take before it counts as hung.</summary>
     internal static TimeSpan RunLimit { get; } = TimeSpan.FromSeconds(20);
@@ -121,7 +127,7 @@ internal sealed unsafe class EngineHarness : IDisposable
         state->Cr0 = 0x8005_0033;
         state->Cr2 = 0;
         state->Cr3 = PageDirectory;
-        state->Cr4 = 0x600;
+        state->Cr4 = _kernelMap ? 0x680u : 0x600;
         state->GdtBase = Supervisor + Gdt;
         state->GdtLimit = 0x37;
         state->IdtBase = Supervisor + Idt;
@@ -172,7 +178,14 @@ internal sealed unsafe class EngineHarness : IDisposable
         uint error = hasError ? ReadLinear(at) : 0;
         at += hasError ? 4u : 0;
         uint esp = fromUser ? ReadLinear(at + 12) : at + 12;
-        return Gather(start, ReadLinear(at), ReadLinear(at + 8), esp, vector, error);
+        uint eip = ReadLinear(at), eflags = ReadLinear(at + 8);
+        if (!fromUser && PhysicalOf(at + 8) is { } flags)
+        {
+            // Arithmetic flags need not be exact at a fault; the frame is in the memory that is compared.
+            Write(flags, eflags & ~EflagsBits.Arithmetic);
+        }
+
+        return Gather(start, eip, eflags, esp, vector, error);
     }
 
     private RunResult Gather(CpuImage start, uint eip, uint eflags, uint esp, uint vector, uint error)
@@ -212,15 +225,23 @@ internal sealed unsafe class EngineHarness : IDisposable
             Attributes = attributes,
         };
 
-    private static uint PhysicalOf(int page) =>
-        RegionsGpa + (uint)(TestLayout.TotalLength - 4096 - (page * 4096));
+    private uint PhysicalOf(int page)
+    {
+        const int DataPage = TestLayout.DataOffset / 4096, Pages = TestLayout.TotalLength / 4096;
+        int order = _kernelMap ? (page - DataPage + Pages) % Pages : Pages - 1 - page;
+        return RegionsGpa + (4096 * (uint)order);
+    }
+
+    /// <summary>The guest-physical address of a linear one, or null outside the regions.</summary>
+    private uint? PhysicalOf(uint linear)
+    {
+        int offset = TestLayout.OffsetOf(linear);
+        return offset < 0 ? null : PhysicalOf(offset / 4096) + (uint)(offset % 4096);
+    }
 
     private uint ReadLinear(uint linear)
     {
-        int offset = TestLayout.OffsetOf(linear);
-        uint gpa = offset < 0
-            ? SupervisorGpa + (linear - Supervisor)
-            : PhysicalOf(offset / 4096) + (uint)(offset % 4096);
+        uint gpa = PhysicalOf(linear) ?? SupervisorGpa + (linear - Supervisor);
         return _ram.TryGetSpan(gpa, 4, out Span<byte> bytes)
             ? BinaryPrimitives.ReadUInt32LittleEndian(bytes)
             : throw new InvalidOperationException($"exception frame at {linear:x8}");
@@ -235,7 +256,7 @@ internal sealed unsafe class EngineHarness : IDisposable
             for (int at = 0; at < region.Length; at += 4096)
             {
                 MapPage(region.Address + (uint)at, PhysicalOf((region.Offset + at) / 4096),
-                    User | (region.Writable ? Writable : 0));
+                    (_kernelMap ? Used | Global : User) | (region.Writable ? Writable : 0));
             }
         }
 
@@ -297,7 +318,7 @@ internal sealed unsafe class EngineHarness : IDisposable
         uint* directory = (uint*)(_ram.Base + PageDirectory) + (linear >> 22);
         if ((*directory & Present) == 0)
         {
-            *directory = _nextTable | Present | Writable | User;
+            *directory = _nextTable | Present | Writable | User | Used;
             _nextTable += 4096;
         }
 
