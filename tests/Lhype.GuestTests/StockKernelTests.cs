@@ -110,7 +110,8 @@ public sealed class StockKernelTests
     {
         using GuestSession guest = GuestSession.StartOnTerminal("run");
         guest.Expect(GuestSession.Prompt);
-        guest.Type("echo begin; sleep 1000\r");
+        // Printed by the process to be interrupted: the shell's own echo comes before it has the terminal.
+        guest.Type("sh -c 'echo begin; exec sleep 1000'\r");
         guest.Expect("\nbegin");
         guest.Type("\x03");
         guest.Expect("^C");
