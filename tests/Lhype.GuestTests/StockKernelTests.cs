@@ -68,9 +68,11 @@ public sealed class StockKernelTests
     }
 
     [Theory]
-    [InlineData("debian-i386")]
-    [InlineData("debian-i386-pae")]
-    public void A_profile_names_the_functions_of_a_stock_kernel(string image)
+    [InlineData("debian-i386", true)]
+    [InlineData("debian-i386-pae", true)]
+    [InlineData("debian-amd64", false)]
+    [InlineData("debian-amd64-generic", false)]
+    public void A_profile_names_the_functions_of_a_stock_kernel(string image, bool hasFramePointers)
     {
         string file = Path.Combine(Path.GetTempPath(), $"lhype-profile-{Guid.NewGuid():N}");
         try
@@ -82,8 +84,10 @@ public sealed class StockKernelTests
 
             // Every boot goes through these, in this order and for long.
             string folded = File.ReadAllText(file + ".folded");
-            Assert.Contains("start_kernel;", folded, StringComparison.Ordinal);
-            Assert.Contains("kernel_init_freeable;", folded, StringComparison.Ordinal);
+            Assert.Equal(hasFramePointers, folded.Contains("start_kernel;", StringComparison.Ordinal));
+            Assert.Equal(hasFramePointers,
+                folded.Contains("kernel_init_freeable;", StringComparison.Ordinal));
+            Assert.Contains("kernel;", folded, StringComparison.Ordinal);
             Assert.DoesNotContain(folded.TrimEnd('\n').Split('\n'),
                 line => !long.TryParse(line.Split(' ')[^1], out long weight) || weight <= 0);
             string text = File.ReadAllText(file);
@@ -119,7 +123,8 @@ public sealed class StockKernelTests
     {
         using GuestSession guest = GuestSession.StartOnTerminal("run");
         guest.Expect(GuestSession.Prompt);
-        guest.Type("echo begin; sleep 1000\r");
+        // Printed by the process to be interrupted: the shell's own echo comes before it has the terminal.
+        guest.Type("sh -c 'echo begin; exec sleep 1000'\r");
         guest.Expect("\nbegin");
         guest.Type("\x03");
         guest.Expect("^C");

@@ -38,8 +38,10 @@ internal sealed unsafe partial class TranslatorVcpu
         bool emitted = offset < (ulong)_code.Size;
 
         // Until the shared routines have loaded the guest's registers and after they have stored them, the
-        // state holds them.
-        bool loaded = emitted && _sampler[HostRegister.R13] <= uint.MaxValue;
+        // state holds them. Blocks run in between; of the routines, only those for 32-bit code tell by the
+        // page, which no host address looks like.
+        bool inBlock = emitted && (int)offset >= _codeEnd && _cache.FindByHost((int)offset) >= 0;
+        bool loaded = inBlock || (emitted && _sampler[HostRegister.R13] <= uint.MaxValue);
         ulong codePage = loaded ? _sampler[HostRegister.R13] : then->CodePageBase;
         uint frame = (uint)(loaded ? _sampler[HostRegister.Rbp] : then->Gpr[5]);
         Place place = emitted ? PlaceInCode((int)offset, codePage, Activity.Guest) : PlaceInRoutine(then);

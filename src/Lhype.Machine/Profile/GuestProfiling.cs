@@ -91,7 +91,7 @@ public sealed class GuestProfiling
         foreach ((ulong start, ulong length) in places)
         {
             if (length <= int.MaxValue && _memory.TryGetSpan(start, (int)length, out Span<byte> bytes)
-                && Kallsyms.Find(bytes) is { } table)
+                && Kallsyms.Find(bytes, _kernel.Bits) is { } table)
             {
                 return table;
             }

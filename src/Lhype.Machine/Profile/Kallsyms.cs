@@ -10,7 +10,9 @@
 //   from 6.4:    num_syms names markers token_table token_index offsets relative_base
 //   up to 4.5, and without CONFIG_KALLSYMS_BASE_RELATIVE: addresses in place of offsets and relative_base
 //
-// seqs_of_names (3 bytes for each symbol) came with 6.2 and with later releases of 6.1.
+// seqs_of_names (3 bytes for each symbol) came with 6.2 and with later releases of 6.1. Where variables of
+// each CPU are numbered from zero (x86-64 up to 6.14), an offset that is not negative is an address of its
+// own and all others count down from relative_base - 1.
 
 using System;
 using System.Buffers.Binary;
@@ -19,7 +21,7 @@ using System.Text;
 
 namespace Lhype.Machine.Profile;
 
-/// <summary>The kallsyms tables of a 32-bit kernel.</summary>
+/// <summary>The kallsyms tables of a kernel.</summary>
 internal static class Kallsyms
 {
     private const int Tokens = 256;
@@ -30,10 +32,13 @@ internal static class Kallsyms
     /// <summary>Memory is the guest's: it could hold any number of token tables without names.</summary>
     private const int MaxAttempts = 8;
 
+    private const ulong KernelHalf = 0xFFFF_8000_0000_0000;
 
-    /// <summary>Finds the tables in <paramref name="image"/>; null if there are none.</summary>
-    internal static SymbolTable? Find(ReadOnlySpan<byte> image)
+    /// <summary>Finds the tables in <paramref name="image"/>, where pointers have <paramref name="bits"/> (32
+    /// or 64); null if there are none.</summary>
+    internal static SymbolTable? Find(ReadOnlySpan<byte> image, int bits)
     {
+        int pointer = bits / 8;
         // Digits stand for themselves in every kernel: the tokens '0' to '9' follow each other.
         ReadOnlySpan<byte> digits =
             "0\u00001\u00002\u00003\u00004\u00005\u00006\u00007\u00008\u00009\u0000"u8;
@@ -46,7 +51,7 @@ internal static class Kallsyms
                 return null;
             }
 
-            if (FromDigits(image, from + found, ref attempts) is { } table)
+            if (FromDigits(image, from + found, pointer, ref attempts) is { } table)
             {
                 return table;
             }
@@ -57,7 +62,8 @@ internal static class Kallsyms
         return null;
     }
 
-    private static SymbolTable? FromDigits(ReadOnlySpan<byte> image, int zero, ref int attempts)
+    private static SymbolTable? FromDigits(
+        ReadOnlySpan<byte> image, int zero, int pointer, ref int attempts)
     {
         // The rest of the token table, then its index, which says where the table starts.
         int at = zero;
@@ -72,7 +78,7 @@ internal static class Kallsyms
             at += length + 1;
         }
 
-        int index = Align(at);
+        int index = Align(at, pointer);
         if (index + (2 * Tokens) > image.Length)
         {
             return null;
@@ -85,14 +91,14 @@ internal static class Kallsyms
         }
 
         attempts++;
-        int count = FindNames(image, tokens, out int names);
+        int count = FindNames(image, tokens, pointer, out int names);
         if (count == 0)
         {
             return null;
         }
 
-        uint[]? addresses = AddressesBehind(image, index + (2 * Tokens), count)
-            ?? AddressesBefore(image, names - 4, count);
+        ulong[]? addresses = AddressesBehind(image, index + (2 * Tokens), count, pointer)
+            ?? AddressesBefore(image, names - pointer, count, pointer);
         return addresses is null ? null : Decode(image, names, tokens, index, addresses);
     }
 
@@ -112,21 +118,21 @@ internal static class Kallsyms
 
     /// <summary>Returns the number of symbols and where their names start; 0 if they are not there. The
     /// markers stand right before the token table, or before 3 bytes for each symbol that do.</summary>
-    private static int FindNames(ReadOnlySpan<byte> image, int tokens, out int names)
+    private static int FindNames(ReadOnlySpan<byte> image, int tokens, int pointer, out int names)
     {
         names = 0;
         for (int count = 1; count <= MaxSymbols; count++)
         {
             int groups = (count + SymbolsPerMarker - 1) / SymbolsPerMarker;
-            int behind = tokens - (groups * 4);
+            int behind = tokens - Align(groups * 4, pointer);
             bool whole = count % SymbolsPerMarker == 0;
             int found = whole && AreMarkers(image, behind, groups)
-                ? FindNames(image, behind, groups, exactly: 0, out names)
+                ? FindNames(image, behind, groups, exactly: 0, pointer, out names)
                 : 0;
-            int before = behind - Align(3 * count);
+            int before = behind - Align(3 * count, pointer);
             if (found == 0 && AreMarkers(image, before, groups))
             {
-                found = FindNames(image, before, groups, count, out names);
+                found = FindNames(image, before, groups, count, pointer, out names);
             }
 
             if (found != 0)
@@ -161,16 +167,17 @@ internal static class Kallsyms
     /// <summary>The names end at the markers; behind the last marker there are at most 256 of them. Their
     /// number stands before them.</summary>
     private static int FindNames(
-        ReadOnlySpan<byte> image, int markers, int groups, int exactly, out int names)
+        ReadOnlySpan<byte> image, int markers, int groups, int exactly, int pointer, out int names)
     {
         int last = (int)UInt32(image, markers + (4 * groups) - 4);
-        int latest = Align(markers - last);
-        int earliest = Math.Max(4, latest - (SymbolsPerMarker * MaxNameBytes));
-        for (names = latest; names >= earliest; names -= 4)
+        int latest = Align(markers - last, pointer);
+        int earliest = Math.Max(pointer, latest - (SymbolsPerMarker * MaxNameBytes));
+        for (names = latest; names >= earliest; names -= pointer)
         {
-            uint count = UInt32(image, names - 4);
+            uint count = UInt32(image, names - pointer);
             if (count > (groups - 1) * SymbolsPerMarker && count <= groups * SymbolsPerMarker
-                && (exactly == 0 || count == exactly) && NamesMatch(image, names, (int)count, markers))
+                && (exactly == 0 || count == exactly)
+                && NamesMatch(image, names, (int)count, markers, pointer))
             {
                 return (int)count;
             }
@@ -179,7 +186,8 @@ internal static class Kallsyms
         return 0;
     }
 
-    private static bool NamesMatch(ReadOnlySpan<byte> image, int names, int count, int markers)
+    private static bool NamesMatch(
+        ReadOnlySpan<byte> image, int names, int count, int markers, int pointer)
     {
         int at = names;
         for (int symbol = 0; symbol < count; symbol++)
@@ -199,7 +207,7 @@ internal static class Kallsyms
             at += length;
         }
 
-        return Align(at) == markers;
+        return Align(at, pointer) == markers;
     }
 
     /// <summary>Since 6.1 a length of 128 or more takes two bytes.</summary>
@@ -209,47 +217,74 @@ internal static class Kallsyms
         return (length & 0x80) == 0 ? length : (length & 0x7F) | (image[at++] << 7);
     }
 
-    private static uint[]? AddressesBehind(ReadOnlySpan<byte> image, int offsets, int count)
+    private static ulong[]? AddressesBehind(ReadOnlySpan<byte> image, int offsets, int count, int pointer)
     {
-        long relativeBase = offsets + (4L * count);
-        return relativeBase + 4 <= image.Length
-            ? Rising(image, offsets, count, UInt32(image, (int)relativeBase))
+        long relativeBase = offsets + Align(4 * count, pointer);
+        return relativeBase + pointer <= image.Length
+            ? Relative(image, offsets, count, (int)relativeBase, pointer)
             : null;
     }
 
-    private static uint[]? AddressesBefore(ReadOnlySpan<byte> image, int numberOfSymbols, int count)
+    private static ulong[]? AddressesBefore(
+        ReadOnlySpan<byte> image, int numberOfSymbols, int count, int pointer)
     {
-        long relative = numberOfSymbols - 4 - (4L * count);
-        long absolute = numberOfSymbols - (4L * count);
-        return absolute < 0 ? null
-            : (relative < 0 ? null : Rising(image, (int)relative, count, UInt32(image, numberOfSymbols - 4)))
-                ?? Rising(image, (int)absolute, count, 0);
+        int relativeBase = numberOfSymbols - pointer;
+        int offsets = relativeBase - Align(4 * count, pointer);
+        return offsets < 0 ? null
+            : Relative(image, offsets, count, relativeBase, pointer)
+                ?? Absolute(image, numberOfSymbols - (pointer * count), count, pointer);
     }
 
-    /// <summary>The addresses if they rise and the first is not in the user's half, otherwise
-    /// null.</summary>
-    private static uint[]? Rising(ReadOnlySpan<byte> image, int offsets, int count, uint start)
+    private static ulong[]? Relative(
+        ReadOnlySpan<byte> image, int offsets, int count, int relativeBase, int pointer)
     {
-        uint[] addresses = new uint[count];
+        ulong start = Pointer(image, relativeBase, pointer);
+        ulong[] addresses = new ulong[count];
+        bool fromZero = pointer == 8 && (int)UInt32(image, offsets + (4 * count) - 4) < 0;
         for (int i = 0; i < count; i++)
         {
-            addresses[i] = start + UInt32(image, offsets + (4 * i));
-            if (addresses[i] < (i == 0 ? 0x4000_0000 : addresses[i - 1]))
+            uint offset = UInt32(image, offsets + (4 * i));
+            addresses[i] = !fromZero ? start + offset
+                : (int)offset >= 0 ? offset : start - 1 - (ulong)(long)(int)offset;
+        }
+
+        return IsKernel(addresses, pointer) ? addresses : null;
+    }
+
+    private static ulong[]? Absolute(ReadOnlySpan<byte> image, int at, int count, int pointer)
+    {
+        ulong[] addresses = new ulong[count];
+        for (int i = 0; i < count && at >= 0; i++)
+        {
+            addresses[i] = Pointer(image, at + (pointer * i), pointer);
+        }
+
+        return IsKernel(addresses, pointer) ? addresses : null;
+    }
+
+    /// <summary>True if the addresses rise and the last is in the kernel's half. Of a 64-bit kernel the first
+    /// may count from zero.</summary>
+    private static bool IsKernel(ulong[] addresses, int pointer)
+    {
+        for (int i = 1; i < addresses.Length; i++)
+        {
+            if (addresses[i] < addresses[i - 1])
             {
-                return null;
+                return false;
             }
         }
 
-        return addresses;
+        return pointer == 8 ? addresses[^1] >= KernelHalf
+            : addresses[0] >= 0x4000_0000 && addresses[^1] <= uint.MaxValue;
     }
 
     private static SymbolTable Decode(
-        ReadOnlySpan<byte> image, int names, int tokens, int index, uint[] addresses)
+        ReadOnlySpan<byte> image, int names, int tokens, int index, ulong[] addresses)
     {
         List<(ulong, string)> symbols = [];
         StringBuilder name = new();
         int at = names;
-        foreach (uint address in addresses)
+        foreach (ulong address in addresses)
         {
             int length = NameLength(image, ref at);
             name.Clear();
@@ -271,10 +306,14 @@ internal static class Kallsyms
         return new SymbolTable("the kernel's own table (kallsyms)", symbols);
     }
 
-    private static int Align(int offset) => (offset + 3) & ~3;
+    private static int Align(int offset, int size) => (offset + size - 1) & -size;
 
     private static int UInt16(ReadOnlySpan<byte> image, int offset) =>
         BinaryPrimitives.ReadUInt16LittleEndian(image[offset..]);
+
+    private static ulong Pointer(ReadOnlySpan<byte> image, int offset, int size) => size == 8
+        ? BinaryPrimitives.ReadUInt64LittleEndian(image[offset..])
+        : UInt32(image, offset);
 
     private static uint UInt32(ReadOnlySpan<byte> image, int offset) =>
         BinaryPrimitives.ReadUInt32LittleEndian(image[offset..]);

@@ -8,8 +8,8 @@ using System.IO;
 using System.Text;
 using Lhype.Host;
 using Lhype.Machine;
-using Lhype.Machine.Paravirt.Lguest;
 using Lhype.Machine.Net;
+using Lhype.Machine.Paravirt.Lguest;
 
 namespace Lhype.Cli;
 

@@ -15,6 +15,7 @@ namespace Lhype.Tests.Machine.Profile;
 public sealed class SymbolTests
 {
     private const uint Base = 0xC100_0000;
+    private const ulong LongBase = 0xFFFF_FFFF_8100_0000;
 
     public enum Layout
     {
@@ -22,18 +23,26 @@ public sealed class SymbolTests
         Relative,
         RelativeWithSequence,
         Behind,
+        RelativeFromZero,
     }
 
     [Theory]
-    [InlineData(Layout.Absolute, 700)]
-    [InlineData(Layout.Relative, 700)]
-    [InlineData(Layout.Relative, 512)]
-    [InlineData(Layout.RelativeWithSequence, 700)]
-    [InlineData(Layout.Behind, 300)]
-    [InlineData(Layout.Behind, 1)]
-    public void Every_layout_of_the_kernels_own_table_is_read(Layout layout, int count)
+    [InlineData(Layout.Absolute, 700, 32)]
+    [InlineData(Layout.Relative, 700, 32)]
+    [InlineData(Layout.Relative, 512, 32)]
+    [InlineData(Layout.RelativeWithSequence, 700, 32)]
+    [InlineData(Layout.Behind, 300, 32)]
+    [InlineData(Layout.Behind, 1, 32)]
+    [InlineData(Layout.Absolute, 701, 64)]
+    [InlineData(Layout.Relative, 700, 64)]
+    [InlineData(Layout.Relative, 512, 64)]
+    [InlineData(Layout.RelativeWithSequence, 701, 64)]
+    [InlineData(Layout.RelativeFromZero, 701, 64)]
+    [InlineData(Layout.Behind, 301, 64)]
+    public void Every_layout_of_the_kernels_own_table_is_read(Layout layout, int count, int bits)
     {
-        SymbolTable? table = Kallsyms.Find(KallsymsImage(layout, count));
+        ulong start = bits == 64 ? LongBase : Base;
+        SymbolTable? table = Kallsyms.Find(KallsymsImage(layout, count, bits), bits);
         if (count == 1)
         {
             // A table with one symbol is below anything a kernel has; it may be refused.
@@ -46,22 +55,24 @@ public sealed class SymbolTests
         {
             if (i % 7 != 3)
             {
-                Assert.True(table.TryFind(Base + (uint)(i * 16) + 5, out string name, out ulong offset));
+                Assert.True(table.TryFind(start + (uint)(i * 16) + 5, out string name, out ulong offset));
                 Assert.Equal(($"do_{i}_call", 5UL), (name, offset));
             }
         }
 
         // Data is left out: the code before it goes on.
-        Assert.True(table.TryFind(Base + (3 * 16), out string before, out ulong distance));
+        Assert.True(table.TryFind(start + (3 * 16), out string before, out ulong distance));
         Assert.Equal(("do_2_call", 16UL), (before, distance));
-        Assert.False(table.TryFind(Base - 1, out _, out _));
+        Assert.False(table.TryFind(start - 1, out _, out _));
     }
 
-    [Fact]
-    public void Damaged_tables_give_nothing_and_never_throw()
+    [Theory]
+    [InlineData(32)]
+    [InlineData(64)]
+    public void Damaged_tables_give_nothing_and_never_throw(int bits)
     {
         Random random = new(5);
-        byte[] good = KallsymsImage(Layout.Relative, 700);
+        byte[] good = KallsymsImage(Layout.Relative, 700, bits);
         for (int round = 0; round < 400; round++)
         {
             byte[] bad = (byte[])good.Clone();
@@ -70,8 +81,8 @@ public sealed class SymbolTests
                 bad[random.Next(bad.Length)] = (byte)random.Next(256);
             }
 
-            _ = Kallsyms.Find(bad);
-            _ = Kallsyms.Find(bad.AsSpan(0, random.Next(bad.Length)));
+            _ = Kallsyms.Find(bad, bits);
+            _ = Kallsyms.Find(bad.AsSpan(0, random.Next(bad.Length)), bits);
         }
     }
 
@@ -109,10 +120,11 @@ public sealed class SymbolTests
     }
 
     /// <summary>Symbols 16 bytes apart, every seventh of them data, behind and before other bytes.</summary>
-    private static byte[] KallsymsImage(Layout layout, int count)
+    private static byte[] KallsymsImage(Layout layout, int count, int bits)
     {
-        List<byte> image = [.. Enumerable.Repeat((byte)0xCC, 100)];
-        uint[] addresses = [.. Enumerable.Range(0, count).Select(i => Base + (uint)(i * 16))];
+        List<byte> image = [.. Enumerable.Repeat((byte)0xCC, 104)];
+        ulong start = bits == 64 ? LongBase : Base;
+        uint[] distances = [.. Enumerable.Range(0, count).Select(i => (uint)(i * 16))];
         string[] tokens = [.. Enumerable.Range(0, 256).Select(i => i switch
         {
             1 => "do_",
@@ -129,13 +141,21 @@ public sealed class SymbolTests
             }
         }
 
-        void Pad() => image.AddRange(new byte[-image.Count & 3]);
+        void Pad() => image.AddRange(new byte[-image.Count & ((bits / 8) - 1)]);
+
+        void Pointer(ulong value) => image.AddRange(BitConverter.GetBytes(value)[..(bits / 8)]);
 
         void Addresses()
         {
-            uint start = layout == Layout.Absolute ? 0 : Base;
-            Words(addresses.Select(address => address - start));
-            Words(layout == Layout.Absolute ? [] : [start]);
+            if (layout == Layout.Absolute)
+            {
+                Array.ForEach(distances, distance => Pointer(start + distance));
+                return;
+            }
+
+            Words(layout == Layout.RelativeFromZero ? distances.Select(d => uint.MaxValue - d) : distances);
+            Pad();
+            Pointer(start);
         }
 
         if (layout != Layout.Behind)
@@ -144,6 +164,7 @@ public sealed class SymbolTests
         }
 
         Words([(uint)count]);
+        Pad();
         int names = image.Count;
         List<uint> markers = [];
         for (int i = 0; i < count; i++)
@@ -160,6 +181,7 @@ public sealed class SymbolTests
 
         Pad();
         Words(markers);
+        Pad();
         if (layout == Layout.RelativeWithSequence)
         {
             image.AddRange(Enumerable.Range(0, 3 * count).Select(i => (byte)(i * 5)));
