@@ -84,10 +84,13 @@ public sealed class StockKernelTests
 
             // Every boot goes through these, in this order and for long.
             string folded = File.ReadAllText(file + ".folded");
-            Assert.Equal(hasFramePointers, folded.Contains("start_kernel;", StringComparison.Ordinal));
-            Assert.Equal(hasFramePointers,
-                folded.Contains("kernel_init_freeable;", StringComparison.Ordinal));
             Assert.Contains("kernel;", folded, StringComparison.Ordinal);
+            if (hasFramePointers)
+            {
+                Assert.Contains("start_kernel;", folded, StringComparison.Ordinal);
+                Assert.Contains("kernel_init_freeable;", folded, StringComparison.Ordinal);
+            }
+
             Assert.DoesNotContain(folded.TrimEnd('\n').Split('\n'),
                 line => !long.TryParse(line.Split(' ')[^1], out long weight) || weight <= 0);
             string text = File.ReadAllText(file);
