@@ -28,8 +28,10 @@ public sealed class CpuModel
     private const uint Sse3 = 1 << 0, Ssse3 = 1 << 9, Cx16 = 1 << 13, Sse41 = 1 << 19, Sse42 = 1 << 20;
     private const uint Popcnt = 1 << 23, Deadline = 1 << 24;
     private const uint Rdrand = 1 << 30, HypervisorBit = 1u << 31;
-    // CPUID.7:EBX and EDX.
-    private const uint FdpOnErrorOnly = 1 << 6, NoFcsFds = 1 << 13, ArchCapabilitiesBit = 1 << 29;
+    // CPUID.7:EBX and EDX. With the two about REP MOVS and STOS kernels and C libraries copy by one
+    // instruction what would be a check for each of many.
+    private const uint FdpOnErrorOnly = 1 << 6, EnhancedRepMove = 1 << 9, NoFcsFds = 1 << 13;
+    private const uint FastShortRepMove = 1 << 4, ArchCapabilitiesBit = 1 << 29;
     // CPUID.80000001H.
     private const uint ExtendedSyscall = 1 << 11, ExtendedNx = 1 << 20, ExtendedRdtscp = 1 << 27;
     private const uint ExtendedLong = 1 << 29;
@@ -243,7 +245,9 @@ public sealed class CpuModel
         4 => QueryCache(subleaf),
         // ARAT: the local APIC timer runs in every idle state.
         6 => new(4, 0, 0, 0),
-        7 => subleaf == 0 ? new(0, FdpOnErrorOnly | NoFcsFds, 0, ArchCapabilitiesBit) : default,
+        7 => subleaf == 0
+            ? new(0, FdpOnErrorOnly | EnhancedRepMove | NoFcsFds, 0, FastShortRepMove | ArchCapabilitiesBit)
+            : default,
         0x15 => QueryTscRatio(tscHz),
         0x16 => new((uint)(tscHz / 1_000_000), (uint)(tscHz / 1_000_000), 100, 0),
         _ => default,
