@@ -54,7 +54,7 @@ internal sealed unsafe partial class Thunks
         emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
         emitter.Patch(EmitReason(ExitReason.HostFault), leave);
         Prepare = EmitPrepare(prepare, leave);
-        foreach (int size in s_lookUpSizes)
+        foreach (int size in LookUpSizes)
         {
             _lookUps[size] = EmitLookUp(size, write: false);
             _lookUps[size | LookUpWrites] = EmitLookUp(size, write: true);
@@ -88,7 +88,7 @@ internal sealed unsafe partial class Thunks
     internal int Prepare { get; }
 
     private const int LookUpWrites = 32;
-    private static readonly int[] s_lookUpSizes = [1, 2, 4, 8, 16];
+    private static readonly int[] LookUpSizes = [1, 2, 4, 8, 16];
     private readonly int[] _lookUps = new int[2 * LookUpWrites];
 
     /// <summary>The routine that looks a supervisor's operand up in the TLBs (see EmitLookUp), or 0: there is
