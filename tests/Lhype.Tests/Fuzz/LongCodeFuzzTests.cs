@@ -1,6 +1,6 @@
-// Random bytes as 64-bit and compatibility-mode code, at CPL 0 and at CPL 3: whatever a guest executes ends in
-// the guest (a halt, a triple fault, an endless loop), never in an exception or a broken invariant of ours.
-// LHYPE_FUZZ_SEED sets the first seed, LHYPE_FUZZ_SECONDS the time.
+// Random bytes as 64-bit and compatibility-mode code, at CPL 0 and at CPL 3: whatever a guest executes ends
+// in the guest (a halt, a triple fault, an endless loop), never in an exception or a broken invariant of
+// ours. LHYPE_FUZZ_SEED sets the first seed, LHYPE_FUZZ_SECONDS the time.
 
 using System;
 using System.Diagnostics;
@@ -102,7 +102,8 @@ public sealed unsafe class LongCodeFuzzTests(ITestOutputHelper output)
         bool wide = random.Next(4) != 0;
         for (int i = 0; i < 16; i++)
         {
-            state->Gpr[i] = random.Next(3) == 0 ? (ulong)random.NextInt64() : Code + (ulong)random.Next(0x8000);
+            state->Gpr[i] = random.Next(3) == 0
+                ? (ulong)random.NextInt64() : Code + (ulong)random.Next(0x8000);
         }
 
         state->Gpr[4] = random.Next(8) == 0 ? 1UL << 63 : 0x8_0000 + (ulong)random.Next(4096);
