@@ -211,9 +211,9 @@ public sealed class StockKernelTests
             File.WriteAllBytes(kernel, bytes);
             using GuestSession guest = GuestSession.Start("run", kernel, "-i", files[1]);
             guest.Expect(GuestSession.Prompt);
-            Assert.Contains("unpacks itself", guest.Error, StringComparison.Ordinal);
             guest.Type("poweroff -f\r");
             Assert.Equal(0, guest.Wait());
+            Assert.Contains("unpacks itself", guest.Error, StringComparison.Ordinal);
         }
         finally
         {
