@@ -34,9 +34,13 @@ internal sealed unsafe class LinearMap
     private const ulong MinimumBytes = 8 << 20;
     /// <summary>A load must not reach over the end.</summary>
     private const uint Margin = 4096;
-    /// <summary>Budgets between attempts; doubled when a map did not last.</summary>
+    /// <summary>Budgets between a drop and the next attempt; doubled when a map did not last. Kernels change
+    /// their map now and then (loading a module does it several times), and looking for it again costs about
+    /// as much as ten budgets.</summary>
     private const int FirstWait = 4;
-    private const int LongestWait = 4096;
+    private const int LongestWait = 128;
+    /// <summary>The same when there was none to be found.</summary>
+    private const int LongestSearch = 4096;
     private const int Pages = 1 << 20;
 
     private readonly CpuState* _state;
@@ -77,7 +81,7 @@ internal sealed unsafe class LinearMap
         bool found = Find();
         if (!found)
         {
-            _wait = Math.Min(_wait * 2, LongestWait);
+            _wait = Math.Min(_wait * 2, LongestSearch);
         }
 
         return found;
@@ -96,7 +100,7 @@ internal sealed unsafe class LinearMap
 
         _wait = _polls < 16 * _wait ? Math.Min(_wait * 2, LongestWait) : Math.Max(_wait / 2, FirstWait);
         _polls = 0;
-        new Span<byte>(_barriers + (_start >> 12) - 1, (int)(_length >> 12) + 1).Fill(StoreBarrier.NotReady);
+        BarAll(_start, _length);
         _length = 0;
         _state->LinearMapLimit = 0;
     }
@@ -133,21 +137,37 @@ internal sealed unsafe class LinearMap
         const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0Protection;
         if ((_state->Cr0 & needed) != needed || _state->GlobalBit == 0
             || _memory.LargePageMet != null
-            || (_state->Efer & ControlBits.EferLongActive) != 0
-            || !TryGuessStart(out ulong start))
+            || (_state->Efer & ControlBits.EferLongActive) != 0)
         {
             return false;
         }
 
-        ulong length = Measure(start);
+        // Most often it is where it was.
+        return (Start != 0 && TryEnter(Start)) || (TryGuessStart(out ulong start) && TryEnter(start));
+    }
+
+    private bool TryEnter(ulong start)
+    {
+        ulong length = Enter(start);
         if (length < (_always == null ? MinimumBytes : 2 * Margin))
         {
+            BarAll(start, length);
             return false;
         }
 
-        Enter(start, length);
+        _start = start;
+        _length = length;
+        Start = (uint)start;
+        // The page behind the end is not in the map.
+        _barriers[((start + length) >> 12) - 1] |= StoreBarrier.NextNotReady;
+        _state->LinearMapLimit = (uint)length - Margin;
+        _state->LinearMapDelta = (ulong)_ram.Base + FirstGpa - start;
+        _state->SupervisorModeBits |= ModeKey.LinearMap;
         return true;
     }
+
+    private void BarAll(ulong start, ulong length) =>
+        new Span<byte>(_barriers + (start >> 12) - 1, (int)(length >> 12) + 1).Fill(StoreBarrier.NotReady);
 
     /// <summary>The distance between linear and guest-physical addresses that most supervisor stores in the
     /// TLB have in common (the majority vote of Boyer and Moore), as the linear address of the map's
@@ -179,22 +199,23 @@ internal sealed unsafe class LinearMap
         return votes > 0 && start <= uint.MaxValue && start >= FirstGpa;
     }
 
-    /// <summary>How many bytes from <paramref name="start"/> on are one piece of RAM.</summary>
-    private ulong Measure(ulong start)
+    /// <summary>Sets the bytes of all pages from <paramref name="start"/> on that are one piece of RAM;
+    /// returns its length.</summary>
+    private ulong Enter(ulong start)
     {
         ulong end = Math.Min(_ram.LowSize - FirstGpa, (1UL << 32) - start);
-        ulong length = 0;
-        while (length < end)
+        ulong at = 0;
+        while (at < end && TryLook(start + at, FirstGpa + at, out PageTranslation translation))
         {
-            if (!TryLook(start + length, FirstGpa + length, out PageTranslation translation))
+            _memory.NoteLarge(start + at);
+            ulong next = Math.Min(at + Step(start + at, translation), end);
+            for (; at < next; at += 4096)
             {
-                break;
+                Bar(start + at, FirstGpa + at, translation.WriteReady);
             }
-
-            length += Step(start + length, translation);
         }
 
-        return Math.Min(length, end);
+        return at;
     }
 
     private ulong Step(ulong linear, in PageTranslation translation) =>
@@ -206,29 +227,6 @@ internal sealed unsafe class LinearMap
         PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: false, out translation)
         && translation.Global && translation.PageGpa == gpa && _ram.IsRamPage(gpa)
         && !PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: true, out _);
-
-    private void Enter(ulong start, ulong length)
-    {
-        _start = start;
-        _length = length;
-        Start = (uint)start;
-        for (ulong at = 0; at < length;)
-        {
-            _ = TryLook(start + at, FirstGpa + at, out PageTranslation translation);
-            _memory.NoteLarge(start + at);
-            ulong end = Math.Min(at + Step(start + at, translation), length);
-            for (; at < end; at += 4096)
-            {
-                Bar(start + at, FirstGpa + at, translation.WriteReady);
-            }
-        }
-
-        // The page behind the end is not in the map.
-        _barriers[((start + length) >> 12) - 1] |= StoreBarrier.NextNotReady;
-        _state->LinearMapLimit = (uint)length - Margin;
-        _state->LinearMapDelta = (ulong)_ram.Base + FirstGpa - start;
-        _state->SupervisorModeBits |= ModeKey.LinearMap;
-    }
 
     /// <summary>Sets the byte of one page, and what the byte before it says of the next.</summary>
     private void Bar(ulong linear, ulong gpa, bool ready)
