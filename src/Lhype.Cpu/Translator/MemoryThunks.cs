@@ -71,9 +71,7 @@ internal sealed unsafe partial class Thunks
         int start = _emitter.Offset;
         CodeLabel miss = new();
         int table = CpuState.DataTlbOffset(user: false, write);
-        _emitter.Move(Host.Scratch, Host.Address);
-        _emitter.ShiftRight(Host.Scratch, 8);
-        _emitter.Arithmetic(Alu.And, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+        EmitSlot();
         _emitter.Lea(Host.Scratch2, Host.Address, size - 1);
         _emitter.Arithmetic(Alu.And, Host.Scratch2, -4096);
         _emitter.OpIndexed(0x3B, Host.Scratch2, Host.State, Host.Scratch, table);

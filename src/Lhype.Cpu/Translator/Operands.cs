@@ -194,10 +194,7 @@ internal sealed unsafe partial class Translator
         {
             int table = CpuState.DataTlbOffset(user, write);
             bool wide = LongTags;
-            _emit.Move(Host.Scratch, Host.Address);
-            _emit.OpRegister(0xC1, 5, Host.Scratch);
-            _emit.Byte(8);
-            _emit.Arithmetic(4, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
+            EmitTlbSlot();
             if (size > 1)
             {
                 _emit.Lea(Host.Scratch2, Host.Address, size - 1, wide);
