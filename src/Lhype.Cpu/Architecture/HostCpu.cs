@@ -1,16 +1,21 @@
 // What the host's CPU can do for guests, straight from its CPUID. CpuModel masks its models with it, and the
 // translator asks for the one instruction it has a substitute for. AVX and what needs it counts only if the
-// host's kernel saves its registers, which the runtime has checked.
+// host's kernel saves its registers, which XCR0 tells; the runtime's own IsSupported is about what it was compiled
+// for.
 
 using System.Runtime.Intrinsics.X86;
+using Lhype.Host;
 
 namespace Lhype.Cpu.Architecture;
 
 /// <summary>CPUID leaves of the host.</summary>
-internal static class HostCpu
+internal static unsafe class HostCpu
 {
+    private const uint OsXsave = 1 << 27, Avx = 1 << 28;
+
     /// <summary>The host's AVX can be used.</summary>
-    internal static bool HasAvx => Avx.IsSupported;
+    internal static bool HasAvx { get; } = (Leaf1Ecx & (OsXsave | Avx)) == (OsXsave | Avx)
+        && (ReadXcr0() & 6) == 6;
 
     /// <summary>CPUID.1:ECX.</summary>
     internal static uint Leaf1Ecx => (uint)Query(1).Ecx;
@@ -29,6 +34,15 @@ internal static class HostCpu
 
     /// <summary>XGETBV with ECX = 1 tells which registers are in use.</summary>
     internal static bool HasInUse => HasAvx && (Query(0xD, 1).Eax & 4) != 0;
+
+    private static uint ReadXcr0()
+    {
+        using var code = new CodeMemory(4096);
+        // xor ecx, ecx; xgetbv; ret
+        System.ReadOnlySpan<byte> routine = [0x31, 0xC9, 0x0F, 0x01, 0xD0, 0xC3];
+        routine.CopyTo(new System.Span<byte>(code.Writable, routine.Length));
+        return ((delegate* unmanaged[Cdecl]<uint>)code.Executable)();
+    }
 
     private static (int Eax, int Ebx, int Ecx, int Edx) Query(int leaf, int subleaf = 0) =>
         X86Base.IsSupported && (uint)leaf <= (uint)X86Base.CpuId(leaf & unchecked((int)0x8000_0000), 0).Eax
