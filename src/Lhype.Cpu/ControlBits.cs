@@ -53,6 +53,8 @@ public static class ControlBits
     public const ulong Cr4Osxmmexcpt = 1 << 10;
     /// <summary>CR4.FSGSBASE: RDFSBASE and its family are enabled.</summary>
     public const ulong Cr4Fsgsbase = 1 << 16;
+    /// <summary>CR4.OSXSAVE: XSAVE, XGETBV and XSETBV are enabled, and AVX if XCR0 says so.</summary>
+    public const ulong Cr4Osxsave = 1 << 18;
     /// <summary>CR4.SMEP: no supervisor fetch from user pages.</summary>
     public const ulong Cr4Smep = 1 << 20;
     /// <summary>CR4.SMAP: no supervisor data access to user pages.</summary>

@@ -187,6 +187,10 @@ public unsafe struct CpuState
         internal const int HostFaultGpr = 0x650;
         internal const int HostFaultTemp = 0x668;
         internal const int StackInfo = 0x670;
+        internal const int Xcr0 = 0x8D0;
+        internal const int UpperInUse = 0x8D8;
+        internal const int UpperMask = 0x8E0;
+        internal const int Upper = 0x900;
         internal const int Bounce = 0xA00;
         internal const int Descriptors = 0x1000;
         internal const int Tlb = 0x2000;
@@ -384,6 +388,15 @@ public unsafe struct CpuState
     [FieldOffset(Offset.HostFaultGpr)] internal fixed ulong HostFaultGpr[3];
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
+    /// <summary>XCR0; 1 (x87) after RESET and for models without XSAVE.</summary>
+    [FieldOffset(Offset.Xcr0)] public ulong Xcr0;
+    /// <summary>Non-zero if <see cref="Upper"/> is valid; otherwise the upper halves of YMM0-YMM15 are 0. Valid
+    /// while C# runs, like <see cref="Xmm"/>; guests reach upper halves with AVX only.</summary>
+    [FieldOffset(Offset.UpperInUse)] internal uint UpperInUse;
+    /// <summary>Selects the upper half of a YMM register: 16 bytes of 0, 16 of FF.</summary>
+    [FieldOffset(Offset.UpperMask)] internal fixed ulong UpperMask[4];
+    /// <summary>Bits 255-128 of YMM0-YMM15, 16 bytes each.</summary>
+    [FieldOffset(Offset.Upper)] internal fixed ulong Upper[16 * 2];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
     [FieldOffset(Offset.Tlb)] private TlbEntry _firstTlbEntry;
     /// <summary>For each TiB of user addresses, host minus linear address in the window (see

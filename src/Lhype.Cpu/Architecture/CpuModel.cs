@@ -5,7 +5,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
 using Lhype.Host;
@@ -16,7 +15,7 @@ namespace Lhype.Cpu.Architecture;
 public readonly record struct CpuidResult(uint Eax, uint Ebx, uint Ecx, uint Edx);
 
 /// <summary>A named set of CPUID leaves.</summary>
-public sealed class CpuModel
+public sealed partial class CpuModel
 {
     // CPUID.1:EDX (SDM vol. 2, table 3-11).
     private const uint Fpu = 1 << 0, De = 1 << 2, Pse = 1 << 3, Tsc = 1 << 4, Msr = 1 << 5, Pae = 1 << 6;
@@ -42,18 +41,24 @@ public sealed class CpuModel
     private readonly uint _ecx1;
     private readonly uint _edxExtended;
     private readonly uint _ecxExtended;
+    private readonly uint _ebx7;
+    private readonly uint _ecx7;
+    private readonly uint _eax7Sub1;
 
     private CpuModel(string name, string description, uint signature, uint maxLeaf, uint edx, uint ecx = 0,
-        uint edxExtended = 0, uint ecxExtended = 0)
+        uint edxExtended = 0, uint ecxExtended = 0, uint ebx7 = 0, uint ecx7 = 0, uint eax7Sub1 = 0)
     {
         Name = name;
         Description = description;
         Signature = signature;
         _maxLeaf = maxLeaf;
         _edx1 = edx;
-        _ecx1 = ecx & (HostLeaf1Ecx | ~(Sse3 | Ssse3 | Cx16 | Sse41 | Sse42 | Popcnt | Rdrand));
+        _ecx1 = ecx & (HostCpu.Leaf1Ecx | ~(Sse3 | Ssse3 | Cx16 | Sse41 | Sse42 | Popcnt | Rdrand));
         _edxExtended = edxExtended;
         _ecxExtended = ecxExtended;
+        _ebx7 = ebx7;
+        _ecx7 = ecx7;
+        _eax7Sub1 = eax7Sub1;
     }
 
     /// <summary>
@@ -84,6 +89,8 @@ public sealed class CpuModel
         new("v2", "base with SSE4.1 and SSE4.2: the level x86-64-v2", Base.Signature, Base._maxLeaf,
             Base._edx1,
             BaseEcx | Sse41 | Sse42, Base._edxExtended, Base._ecxExtended),
+        MakeVersion3(),
+        MakeHost(),
         new("486", "Intel486 DX2, no CPUID instruction", 0x435, 0, Fpu),
         new("pentium", "Pentium P54C", 0x52C, 1, Fpu | De | Pse | Tsc | Msr | Cx8 | Apic),
         new("pentium-mmx", "Pentium MMX", 0x543, 1, Fpu | De | Pse | Tsc | Msr | Cx8 | Apic | Mmx),
@@ -118,6 +125,7 @@ public sealed class CpuModel
             mask |= Has(Pge) ? ControlBits.Cr4Pge : 0;
             mask |= HasPerformanceCounters ? ControlBits.Cr4Pce : 0;
             mask |= Has(Fxsr) ? ControlBits.Cr4Osfxsr : 0;
+            mask |= HasXsave ? ControlBits.Cr4Osxsave : 0;
             return mask | (Has(Sse) ? ControlBits.Cr4Osxmmexcpt : 0);
         }
     }
@@ -167,19 +175,23 @@ public sealed class CpuModel
         return _maxLeaf >= 7;
     }
 
-    private static uint HostLeaf1Ecx => X86Base.IsSupported ? (uint)X86Base.CpuId(1, 0).Ecx : 0;
-
     private bool HasPerformanceCounters => _maxLeaf >= 2 || Has(Mmx);
 
     private uint Family => (Signature >> 8) & 15;
 
-    /// <summary>The model called <paramref name="name"/>. Throws LhypeException that lists the
-    /// names.</summary>
-    public static CpuModel Find(string name) =>
-        All.FirstOrDefault(model => string.Equals(model.Name, name, StringComparison.OrdinalIgnoreCase))
-        ?? throw new LhypeException(
-            $"--cpu: there is no CPU model '{name}'; use one of "
-            + $"{string.Join(", ", All.Select(model => model.Name))}.");
+    /// <summary>The model called <paramref name="name"/>. Throws LhypeException that lists the names, or
+    /// says what the host's CPU lacks for it.</summary>
+    public static CpuModel Find(string name)
+    {
+        CpuModel model = All.FirstOrDefault(model =>
+            string.Equals(model.Name, name, StringComparison.OrdinalIgnoreCase))
+            ?? throw new LhypeException(
+                $"--cpu: there is no CPU model '{name}'; use one of "
+                + $"{string.Join(", ", All.Select(model => model.Name))}.");
+        return model.MissingOnHost is not { } missing ? model : throw new LhypeException(
+            $"--cpu {model.Name}: this host's CPU or kernel has no {missing}; use another model, such as "
+            + "'host'.");
+    }
 
     /// <summary>True if the model has the instructions of <paramref name="feature"/>; all others raise #UD.
     /// Hint encodings (PAUSE, ENDBR, PREFETCHW) are accepted where the CPU they stand for runs them as
@@ -213,7 +225,7 @@ public sealed class CpuModel
         CpuidFeature.POPCNT => (_ecx1 & Popcnt) != 0,
         CpuidFeature.RDRAND => (_ecx1 & Rdrand) != 0,
         CpuidFeature.PREFETCHW => (_ecxExtended & ExtendedPrefetchw) != 0,
-        _ => false,
+        _ => AcceptsVector(feature),
     };
 
     /// <summary>What CPUID returns for EAX = <paramref name="leaf"/> and ECX = <paramref name="subleaf"/>.
@@ -245,9 +257,14 @@ public sealed class CpuModel
         4 => QueryCache(subleaf),
         // ARAT: the local APIC timer runs in every idle state.
         6 => new(4, 0, 0, 0),
-        7 => subleaf == 0
-            ? new(0, FdpOnErrorOnly | EnhancedRepMove | NoFcsFds, 0, FastShortRepMove | ArchCapabilitiesBit)
-            : default,
+        7 => subleaf switch
+        {
+            0 => new(_eax7Sub1 != 0 ? 1u : 0, FdpOnErrorOnly | EnhancedRepMove | NoFcsFds | _ebx7, _ecx7,
+                FastShortRepMove | ArchCapabilitiesBit),
+            1 => new(_eax7Sub1, 0, 0, 0),
+            _ => default,
+        },
+        0xD => QueryXsave(subleaf),
         0x15 => QueryTscRatio(tscHz),
         0x16 => new((uint)(tscHz / 1_000_000), (uint)(tscHz / 1_000_000), 100, 0),
         _ => default,

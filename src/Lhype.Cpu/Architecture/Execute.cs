@@ -207,6 +207,11 @@ public sealed unsafe partial class Processor
     /// <summary>Instructions that exist only in some models.</summary>
     private bool ExecuteOptional(in Instruction instruction)
     {
+        if (InstructionForms.IsVexVector(instruction.Code))
+        {
+            return ExecuteVector(instruction);
+        }
+
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Cpuid:
@@ -232,6 +237,15 @@ public sealed unsafe partial class Processor
                 return ExecuteFxsave(instruction);
             case Mnemonic.Fxrstor or Mnemonic.Fxrstor64:
                 return ExecuteFxrstor(instruction);
+            case Mnemonic.Xgetbv:
+                return ExecuteGetExtendedControl();
+            case Mnemonic.Xsetbv:
+                return ExecuteSetExtendedControl();
+            case Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsaveopt or Mnemonic.Xsaveopt64
+                or Mnemonic.Xsavec or Mnemonic.Xsavec64:
+                return ExecuteXsave(instruction);
+            case Mnemonic.Xrstor or Mnemonic.Xrstor64:
+                return ExecuteXrstor(instruction);
             case Mnemonic.Fnsave or Mnemonic.Fsave:
                 bool narrowSave = instruction.Code is Code.Fnsave_m94byte or Code.Fsave_m94byte;
                 return ExecuteStoreEnvironment(instruction, narrowSave, registers: true);

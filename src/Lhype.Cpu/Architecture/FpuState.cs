@@ -60,8 +60,8 @@ public sealed unsafe partial class Processor
             x87 |= feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387;
             mmx |= feature == CpuidFeature.MMX;
             sse |= feature is CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3
-                or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2
-                or CpuidFeature.SSSE3;
+                or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 or CpuidFeature.SSSE3 or CpuidFeature.AES
+                or CpuidFeature.PCLMULQDQ or CpuidFeature.SHA or CpuidFeature.GFNI;
         }
 
         switch (instruction.Mnemonic)
@@ -260,11 +260,11 @@ public sealed unsafe partial class Processor
             return false;
         }
 
-        if (store)
-        {
-            return TryWriteOperand(instruction, 0, 4, _state->Mxcsr);
-        }
+        return store ? TryWriteOperand(instruction, 0, 4, _state->Mxcsr) : TryLoadMxcsr(instruction);
+    }
 
+    private bool TryLoadMxcsr(in Instruction instruction)
+    {
         if (!TryReadOperand(instruction, 0, 4, out ulong image))
         {
             return false;

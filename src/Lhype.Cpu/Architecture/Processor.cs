@@ -66,7 +66,7 @@ public sealed unsafe partial class Processor
     /// </summary>
     public void Reset()
     {
-        new System.Span<byte>(_state->Xmm, 16 * 16).Clear();
+        ResetVectors();
         for (int i = 0; i < 16; i++)
         {
             _state->Gpr[i] = 0;

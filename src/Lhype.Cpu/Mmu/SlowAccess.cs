@@ -25,7 +25,8 @@ internal static class AccessInfo
     internal const int SegmentShift = 20;
     /// <summary>The emitted code holds the arithmetic flags in r11 (see HostRegisters).</summary>
     internal const uint FlagsParked = 1 << 23;
-    /// <summary>The operand must be 16-byte aligned: #GP(0) comes before any page fault.</summary>
+    /// <summary>The operand must be aligned to its size, 16 or 32 bytes: #GP(0) comes before any page
+    /// fault.</summary>
     internal const uint Aligned = 1 << 24;
     /// <summary>An x87 instruction that first reports a pending exception: #MF comes before any page
     /// fault.</summary>
@@ -56,7 +57,7 @@ public sealed unsafe partial class LinearMemory
             return null;
         }
 
-        if ((info & AccessInfo.Aligned) != 0 && (linear & 15) != 0)
+        if ((info & AccessInfo.Aligned) != 0 && (linear & (ulong)(size - 1)) != 0)
         {
             _ = Fault.Raise(_state, Vector.GeneralProtection);
             return null;
@@ -87,7 +88,10 @@ public sealed unsafe partial class LinearMemory
         _state->BounceInfo = info;
         _state->BounceLinear = linear;
         byte* bounce = BounceStart(linear);
-        if ((info & AccessInfo.Read) != 0)
+        // An x87 store with an unmasked exception stores nothing: what Commit writes then is what was there.
+        bool mayStoreNothing = (info & AccessInfo.X87) != 0 && _ram.IsRamPage(gpa)
+            && (first == size || _ram.IsRamPage(secondGpa));
+        if ((info & AccessInfo.Read) != 0 || mayStoreNothing)
         {
             ReadPhysical(gpa, bounce, first);
             if (first != size)

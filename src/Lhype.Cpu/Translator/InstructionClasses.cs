@@ -28,11 +28,17 @@ internal sealed class InstructionClasses
     private const byte Accepted = 2;
     private const byte X87 = 4;
     private const byte Sse = 8;
+    private const byte Vex = 16;
+    private const byte VexVector = 32;
 
     private readonly CpuModel _model;
     private readonly byte[] _features = new byte[CodeCount];
 
     internal InstructionClasses(CpuModel model) => _model = model;
+
+    /// <summary>The guest's kernel has enabled AVX. All translations are for the one value or the
+    /// other.</summary>
+    internal bool AvxEnabled { get; set; }
 
     /// <summary>True if nothing after <paramref name="instruction"/> belongs to its block.</summary>
     internal bool EndsBlock(in Instruction instruction, uint mode)
@@ -51,7 +57,7 @@ internal sealed class InstructionClasses
         {
             case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
                 or Mnemonic.Wbinvd
-                or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
+                or Mnemonic.Invd or Mnemonic.Xsetbv or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
                 return instruction.Op0Kind == OpKind.Register
@@ -75,7 +81,8 @@ internal sealed class InstructionClasses
 
         if ((features & Accepted) == 0
             || ((features & X87) != 0 && (mode & ModeKey.TrapX87) != 0)
-            || ((features & Sse) != 0 && (mode & ModeKey.TrapSse) != 0))
+            || ((features & Sse) != 0 && (mode & ModeKey.TrapSse) != 0)
+            || ((features & Vex) != 0 && !RunsVex(features, mode)))
         {
             return InstructionKind.Trap;
         }
@@ -132,7 +139,12 @@ internal sealed class InstructionClasses
             case Mnemonic.Movsd or Mnemonic.Cmpsd when instruction.IsStringInstruction:
                 return plain && HasFullIndex(instruction) && IsEmittedString(instruction, mode)
                     ? InstructionKind.Special : InstructionKind.Trap;
-            case Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
+            case Mnemonic.Vzeroupper:
+                return (mode & ModeKey.Compatibility) != 0 ? InstructionKind.Special : InstructionKind.Copy;
+            case Mnemonic.Vzeroall:
+                return (mode & ModeKey.Compatibility) != 0 ? InstructionKind.Trap : InstructionKind.Copy;
+            case Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq
+                or Mnemonic.Lea or Mnemonic.Maskmovq or Mnemonic.Maskmovdqu or Mnemonic.Vmaskmovdqu:
                 return InstructionKind.Special;
             case Mnemonic.Mov:
                 return KindOfMove(instruction);
@@ -143,9 +155,15 @@ internal sealed class InstructionClasses
                         ? InstructionKind.Special : InstructionKind.Trap;
                 }
 
-                return IsTrapped(instruction) ? InstructionKind.Trap : InstructionKind.Copy;
+                return IsTrapped(instruction) || (InstructionForms.IsGather(instruction.Mnemonic)
+                    && !ModeKey.HasWindow(mode)) ? InstructionKind.Trap : InstructionKind.Copy;
         }
     }
+
+    /// <summary>VEX-encoded instructions of 16-bit code trap with those of real mode, where they are
+    /// #UD.</summary>
+    private bool RunsVex(byte features, uint mode) => (mode & ModeKey.Code32) != 0
+        && ((features & VexVector) == 0 || (AvxEnabled && (mode & ModeKey.TrapSse) == 0));
 
     /// <summary>System instructions that a thunk or a few emitted instructions do (see LoweringSystem): in
     /// flat 32-bit code only, those that need privilege at CPL 0 only, and never one at a time under
@@ -219,7 +237,13 @@ internal sealed class InstructionClasses
             or Mnemonic.Rdmsr or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
             or Mnemonic.Fxsave64 or Mnemonic.Fxrstor64 or Mnemonic.Swapgs or Mnemonic.Rdtscp
             or Mnemonic.Invlpg or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
-            or Mnemonic.Cli;
+            or Mnemonic.Cli or Mnemonic.Vldmxcsr
+        || IsSaveRestore(instruction.Mnemonic) || InstructionForms.IsGather(instruction.Mnemonic)
+        || InstructionForms.IsMaskedMove(instruction.Mnemonic);
+
+    private static bool IsSaveRestore(Mnemonic mnemonic) => mnemonic is Mnemonic.Xsave or Mnemonic.Xsave64
+        or Mnemonic.Xsaveopt or Mnemonic.Xsaveopt64 or Mnemonic.Xsavec or Mnemonic.Xsavec64
+        or Mnemonic.Xrstor or Mnemonic.Xrstor64 or Mnemonic.Xgetbv;
 
     private static InstructionKind KindOfMove(in Instruction instruction)
     {
@@ -249,7 +273,7 @@ internal sealed class InstructionClasses
     {
         if (instruction.IsPrivileged || instruction.FlowControl != FlowControl.Next
             || instruction.IsStackInstruction
-            || instruction.IsStringInstruction)
+            || instruction.IsStringInstruction || IsSaveRestore(instruction.Mnemonic))
         {
             return true;
         }
@@ -271,7 +295,7 @@ internal sealed class InstructionClasses
                 or Mnemonic.Mwait
                 or Mnemonic.Stac or Mnemonic.Clac or Mnemonic.Enter or Mnemonic.Pusha or Mnemonic.Pushad
                 or Mnemonic.Popa or Mnemonic.Popad or Mnemonic.Swapgs or Mnemonic.Vmcall or Mnemonic.Vmmcall
-                or Mnemonic.Ldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
+                or Mnemonic.Ldmxcsr or Mnemonic.Vldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
                 or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Umonitor or Mnemonic.INVALID:
                 return true;
             default:
@@ -360,6 +384,11 @@ internal sealed class InstructionClasses
         {
             // FWAIT is an 8086 instruction, but obeys CR0.TS (with MP) like the x87's own.
             features = code == Code.Wait ? (byte)(Known | Accepted | X87) : (byte)(Known | Accepted);
+            EncodingKind encoding = code.Encoding();
+            features &= encoding is EncodingKind.Legacy or EncodingKind.VEX ? byte.MaxValue
+                : unchecked((byte)~Accepted);
+            features |= encoding == EncodingKind.VEX ? Vex : (byte)0;
+            features |= InstructionForms.IsVexVector(code) ? VexVector : (byte)0;
             foreach (CpuidFeature feature in code.CpuidFeatures())
             {
                 if (!_model.Accepts(feature))
@@ -371,7 +400,9 @@ internal sealed class InstructionClasses
                 {
                     CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 or CpuidFeature.MMX => X87,
                     CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3 or CpuidFeature.SSSE3
-                        or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 => Sse,
+                        or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 or CpuidFeature.AES
+                        or CpuidFeature.PCLMULQDQ or CpuidFeature.SHA or CpuidFeature.GFNI
+                        when encoding == EncodingKind.Legacy => Sse,
                     _ => 0,
                 };
             }

@@ -39,6 +39,12 @@ internal static unsafe class InstructionCopy
     /// <paramref name="code"/>.</summary>
     internal static void Emit(Emitter emitter, byte* code, in Instruction instruction, OperandForm form)
     {
+        if (instruction.Code.Encoding() == EncodingKind.VEX)
+        {
+            EmitVex(emitter, code, instruction, form);
+            return;
+        }
+
         int position = 0;
         bool operandSize = false;
         bool locked = false;
@@ -77,9 +83,9 @@ internal static unsafe class InstructionCopy
             }
         }
 
-        if (map == 1 && opcode is 0xBC or 0xBD)
+        if (instruction.Mnemonic is Mnemonic.Bsf or Mnemonic.Bsr)
         {
-            // REP BSF is TZCNT on hosts that have it; the guest's CPU has not.
+            // REP BSF is TZCNT on hosts that have it; this guest's CPU has not.
             repeat = 0;
         }
 
@@ -121,6 +127,39 @@ internal static unsafe class InstructionCopy
         }
 
         EmitModRm(emitter, prefixes, opcode, modRm, code + immediate, immediateBytes, instruction, form);
+    }
+
+    private static void EmitVex(Emitter emitter, byte* code, in Instruction instruction, OperandForm form)
+    {
+        VexInstruction vex = VexInstruction.Read(code, instruction);
+        OpCodeInfo info = instruction.Code.ToOpCode();
+        for (int i = 0; i < instruction.OpCount; i++)
+        {
+            int place = LongInstructionCopy.PlaceOf(info.GetOpKind(i));
+            if (place == LongInstructionCopy.InNothing)
+            {
+                continue;
+            }
+
+            vex.ClearWide();
+            if (instruction.GetOpKind(i) == OpKind.Register && instruction.GetOpRegister(i) == Register.ESP)
+            {
+                switch (place)
+                {
+                    case LongInstructionCopy.InReg:
+                        vex.Reg = Host.GuestEsp;
+                        break;
+                    case LongInstructionCopy.InRm:
+                        vex.Rm = Host.GuestEsp;
+                        break;
+                    default:
+                        vex.Source = Host.GuestEsp;
+                        break;
+                }
+            }
+        }
+
+        vex.Emit(emitter, form, instruction.MemoryBase == Register.ESP);
     }
 
     private readonly struct Prefixes(bool operandSize, bool locked, int repeat, int map)
@@ -317,7 +356,7 @@ internal static unsafe class InstructionCopy
 
     /// <summary>MMX, SSE and MOVNTI opcodes, where 66 is part of the opcode and not an operand
     /// size.</summary>
-    private static bool IsVector(int map, int opcode) => map > 1
+    private static bool IsVector(int map, int opcode) => (map > 1 && !(map == 0x38 && opcode is 0xF0 or 0xF1))
         || (map == 1 && opcode is (>= 0x10 and <= 0x17)
         or (>= 0x28 and <= 0x2F) or (>= 0x50 and <= 0x7F) or (>= 0xC2 and <= 0xC6) or >= 0xD0);
 

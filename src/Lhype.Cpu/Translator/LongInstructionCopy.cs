@@ -17,8 +17,8 @@ internal sealed unsafe class LongInstructionCopy
     /// <summary>More than the highest value of Iced's Code enumeration.</summary>
     private const int CodeCount = 8192;
 
-    /// <summary>Which field of the encoding names an operand, 2 bits for each operand.</summary>
-    private const int InNothing = 0, InReg = 1, InRm = 2, InOpcode = 3;
+    /// <summary>Which field of the encoding names an operand, 3 bits for each operand.</summary>
+    internal const int InNothing = 0, InReg = 1, InRm = 2, InOpcode = 3, InSource = 4;
     private const ushort Known = 0x8000;
 
     private readonly Emitter _emitter;
@@ -26,9 +26,9 @@ internal sealed unsafe class LongInstructionCopy
     private readonly InstructionInfoFactory _info = new();
     private readonly ushort[] _places = new ushort[CodeCount];
 
-    // Host registers of the operands in the reg, rm and opcode fields, or NoRegister.
-    private readonly int[] _fields = new int[4];
-    private readonly int[] _lent = new int[2];
+    // Host registers of the operands in the reg, rm, opcode and vvvv fields, or NoRegister.
+    private readonly int[] _fields = new int[5];
+    private readonly int[] _lent = new int[3];
     private int _lentCount;
     private int _loads;
     private int _stores;
@@ -60,7 +60,7 @@ internal sealed unsafe class LongInstructionCopy
     }
 
     /// <summary>r10 was lent in the last instruction.</summary>
-    internal bool UsedScratch2 => _lentCount == 2;
+    internal bool UsedScratch2 => _lentCount >= 2;
 
     /// <summary>Where memory operands are from now on; no index if that is negative.</summary>
     internal void SetOperand(int hostBase, int index, int displacement)
@@ -75,6 +75,12 @@ internal sealed unsafe class LongInstructionCopy
     /// none that is accessed.</summary>
     internal void Emit(byte* code, in Instruction instruction, bool pointer)
     {
+        if (instruction.Code.Encoding() == EncodingKind.VEX)
+        {
+            EmitVex(code, instruction, pointer);
+            return;
+        }
+
         int position = ReadPrefixes(code, out LongPrefixes prefixes);
         int opcode = code[position++];
         if (opcode == 0x0F)
@@ -88,9 +94,9 @@ internal sealed unsafe class LongInstructionCopy
             }
         }
 
-        if (prefixes.Map == 1 && opcode is 0xBC or 0xBD)
+        if (instruction.Mnemonic is Mnemonic.Bsf or Mnemonic.Bsr)
         {
-            // REP BSF is TZCNT on hosts that have it; the guest's CPU has not.
+            // REP BSF is TZCNT on hosts that have it; this guest's CPU has not.
             prefixes.Repeat = 0;
         }
 
@@ -112,6 +118,17 @@ internal sealed unsafe class LongInstructionCopy
             EmitAfter(instruction, pointer);
         }
 
+        EmitStores();
+    }
+
+    private void EmitVex(byte* code, in Instruction instruction, bool pointer)
+    {
+        Assign(instruction);
+        VexInstruction vex = VexInstruction.Read(code, instruction);
+        vex.Reg = _fields[InReg] >= 0 ? _fields[InReg] : vex.Reg;
+        vex.Rm = _fields[InRm] >= 0 ? _fields[InRm] : vex.Rm;
+        vex.Source = _fields[InSource] >= 0 ? _fields[InSource] : vex.Source;
+        vex.Emit(_emitter, pointer ? OperandForm.Pointer : OperandForm.None);
         EmitStores();
     }
 
@@ -193,7 +210,7 @@ internal sealed unsafe class LongInstructionCopy
     /// state.</summary>
     private void Assign(in Instruction instruction)
     {
-        _fields[InReg] = _fields[InRm] = _fields[InOpcode] = NoRegister;
+        _fields[InReg] = _fields[InRm] = _fields[InOpcode] = _fields[InSource] = NoRegister;
         _lentCount = 0;
         _loads = 0;
         _stores = 0;
@@ -201,9 +218,9 @@ internal sealed unsafe class LongInstructionCopy
         int places = PlacesOf(instruction.Code, instruction.OpCount);
         bool inspected = false;
         InstructionInfo info = default;
-        for (int i = 0; i < instruction.OpCount && i < 7; i++)
+        for (int i = 0; i < instruction.OpCount; i++)
         {
-            int place = (places >> (i * 2)) & 3;
+            int place = (places >> (i * 3)) & 7;
             if (place == InNothing || instruction.GetOpKind(i) != OpKind.Register)
             {
                 continue;
@@ -243,11 +260,19 @@ internal sealed unsafe class LongInstructionCopy
         }
     }
 
-    private static int ScratchOf(int lent) => lent == 0 ? Host.Scratch : Host.Scratch2;
+    /// <summary>Three registers are lent only to instructions without a memory operand, which leave r8
+    /// free.</summary>
+    private static int ScratchOf(int lent) =>
+        lent switch { 0 => Host.Scratch, 1 => Host.Scratch2, _ => Host.Address };
 
     private int Lend(int number, Register register, OpAccess access, Mnemonic mnemonic)
     {
-        int index = _lentCount != 0 && _lent[0] == number ? 0 : _lentCount;
+        int index = 0;
+        while (index < _lentCount && _lent[index] != number)
+        {
+            index++;
+        }
+
         int host = _high.Holder(number, ScratchOf(index));
         bool replaced = access == OpAccess.Write && register >= Register.EAX
             && mnemonic is not (Mnemonic.Bsf or Mnemonic.Bsr);
@@ -286,9 +311,9 @@ internal sealed unsafe class LongInstructionCopy
         if (places == 0)
         {
             OpCodeInfo opcode = code.ToOpCode();
-            for (int i = 0; i < operands && i < 7; i++)
+            for (int i = 0; i < operands; i++)
             {
-                places |= (ushort)(PlaceOf(opcode.GetOpKind(i)) << (i * 2));
+                places |= (ushort)(PlaceOf(opcode.GetOpKind(i)) << (i * 3));
             }
 
             places |= Known;
@@ -298,7 +323,8 @@ internal sealed unsafe class LongInstructionCopy
         return places;
     }
 
-    private static int PlaceOf(OpCodeOperandKind kind) => kind switch
+    /// <summary>The field that names a general register operand.</summary>
+    internal static int PlaceOf(OpCodeOperandKind kind) => kind switch
     {
         OpCodeOperandKind.r8_reg or OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_reg_mem
             or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_reg_mem or OpCodeOperandKind.r64_reg
@@ -308,6 +334,7 @@ internal sealed unsafe class LongInstructionCopy
             or OpCodeOperandKind.r64_rm => InRm,
         OpCodeOperandKind.r8_opcode or OpCodeOperandKind.r16_opcode or OpCodeOperandKind.r32_opcode
             or OpCodeOperandKind.r64_opcode => InOpcode,
+        OpCodeOperandKind.r32_vvvv or OpCodeOperandKind.r64_vvvv => InSource,
         _ => InNothing,
     };
 

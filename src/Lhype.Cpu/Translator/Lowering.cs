@@ -96,12 +96,17 @@ internal sealed unsafe partial class Translator
             case Mnemonic.Lea:
                 LowerLea(instruction);
                 return false;
-            case Mnemonic.Maskmovq or Mnemonic.Maskmovdqu:
+            case Mnemonic.Maskmovq or Mnemonic.Maskmovdqu or Mnemonic.Vmaskmovdqu:
                 LowerMaskedStore(instruction);
                 return false;
             case Mnemonic.Mov:
                 LowerMoveFromSegment(instruction);
                 return false;
+            case Mnemonic.Vzeroupper:
+                LowerZeroUpper();
+                return false;
+            case Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq:
+                return LowerMaskedMove(instruction);
             default:
                 return LowerConditional(instruction);
         }
@@ -119,6 +124,11 @@ internal sealed unsafe partial class Translator
             FlagsForBody(instruction);
             EmitCopy(instruction, OperandForm.None);
             return false;
+        }
+
+        if (IsSplitGather(instruction))
+        {
+            return LowerTrap(instruction);
         }
 
         if (Windowed && !_long && CopiesAddress(instruction))

@@ -196,7 +196,7 @@ internal sealed unsafe partial class Translator
         bool user = (_mode & ModeKey.User) != 0;
         uint info = (uint)size | (read ? AccessInfo.Read : 0) | (write ? AccessInfo.Write : 0)
             | (user ? AccessInfo.User : 0) | (Parked ? AccessInfo.FlagsParked : 0)
-            | (size == 16 && NeedsAlignment(instruction.Mnemonic) ? AccessInfo.Aligned : 0)
+            | (NeedsAlignment(instruction, size) ? AccessInfo.Aligned : 0)
             | (IsWaitingX87(instruction) ? AccessInfo.X87 : 0);
         ref ColdStub stub = ref _cold[_coldCount];
         stub = new ColdStub { Kind = write ? ColdKind.Store : ColdKind.Load, Index = _current };
@@ -288,7 +288,13 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>16-byte SSE operands must be aligned, but for the explicitly unaligned moves (SDM vol. 1,
-    /// 4.1.1).</summary>
+    /// 4.1.1); of AVX the explicitly aligned ones alone.</summary>
+    private static bool NeedsAlignment(in Instruction instruction, int size) =>
+        instruction.Code.Encoding() == EncodingKind.VEX
+        ? size >= 16 && instruction.Mnemonic is Mnemonic.Vmovaps or Mnemonic.Vmovapd or Mnemonic.Vmovdqa
+            or Mnemonic.Vmovntps or Mnemonic.Vmovntpd or Mnemonic.Vmovntdq or Mnemonic.Vmovntdqa
+        : size == 16 && NeedsAlignment(instruction.Mnemonic);
+
     private static bool NeedsAlignment(Mnemonic mnemonic) =>
         mnemonic is not (Mnemonic.Movups or Mnemonic.Movupd
         or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Maskmovdqu or Mnemonic.Pcmpestri
@@ -310,7 +316,7 @@ internal sealed unsafe partial class Translator
     /// that lend a guest register to the address while they access it.</summary>
     private bool LeavesWindow(in Instruction instruction)
     {
-        if (instruction.Mnemonic is Mnemonic.Maskmovq or Mnemonic.Maskmovdqu)
+        if (instruction.Mnemonic is Mnemonic.Maskmovq or Mnemonic.Maskmovdqu or Mnemonic.Vmaskmovdqu)
         {
             return true;
         }

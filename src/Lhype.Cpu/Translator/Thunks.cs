@@ -38,6 +38,7 @@ internal sealed unsafe partial class Thunks
         nint commit)
     {
         _emitter = emitter;
+        _vectors = model.HasAvx;
         emitter.Offset = 0;
         emitter.Store(Host.Scratch, Host.State, Offset.Rip, wide: true);
         int toExit = EmitReason(ExitReason.Indirect);
@@ -72,6 +73,7 @@ internal sealed unsafe partial class Thunks
         Enter = EmitEnter();
         EmitSystemThunks(model);
         EmitStackThunks();
+        EmitVectorThunks();
         Align();
         ReturnMiss = emitter.Offset;
         emitter.ParkFlags();
@@ -214,10 +216,12 @@ internal sealed unsafe partial class Thunks
         return start;
     }
 
-    /// <summary>XMM0-7, XMM8-15 in long mode, and MXCSR to the state. C# needs a default MXCSR only if the
+    /// <summary>XMM0-7, XMM8-15 in long mode, upper halves and MXCSR to the state; changes rax, rcx, rdx with
+    /// AVX. C# needs a default MXCSR only if the
     /// guest changed more than the sticky exception flags.</summary>
     private void EmitSaveVectors()
     {
+        EmitSaveUppers();
         for (int register = 0; register < 8; register++)
         {
             _emitter.Bytes(0x41, 0x0F, 0x29);
@@ -238,6 +242,7 @@ internal sealed unsafe partial class Thunks
 
     private void EmitLoadVectors()
     {
+        EmitClearUppers();
         _emitter.Bytes(0x41, 0x0F, 0xAE);
         _emitter.Memory(2, Host.State, Offset.Mxcsr);
         for (int register = 0; register < 8; register++)
@@ -247,6 +252,7 @@ internal sealed unsafe partial class Thunks
         }
 
         EmitUpperVectors(0x28);
+        EmitLoadUppers();
     }
 
     /// <summary>MOVAPS of XMM8-15 (opcode 28 loads, 29 stores), which only 64-bit code can reach. Changes

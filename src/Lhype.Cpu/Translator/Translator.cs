@@ -84,11 +84,12 @@ internal sealed unsafe partial class Translator
         _limit = Math.Clamp(blockLimit, 1, MaxInstructions);
         _classes = new InstructionClasses(model);
         _crossing = (byte*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(64);
-        const DecoderOptions Options = DecoderOptions.NoMPFX_0FBC | DecoderOptions.NoMPFX_0FBD
-            | DecoderOptions.ForceReservedNop;
-        _decoder32 = Decoder.Create(32, _reader, Options);
-        _decoder16 = Decoder.Create(16, _reader, Options);
-        _decoder64 = Decoder.Create(64, _reader, Options);
+        DecoderOptions options = DecoderOptions.ForceReservedNop
+            | (model.HasTzcnt ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBC)
+            | (model.HasLzcnt ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBD);
+        _decoder32 = Decoder.Create(32, _reader, options);
+        _decoder16 = Decoder.Create(16, _reader, options);
+        _decoder64 = Decoder.Create(64, _reader, options);
         _high = new HighRegisters(emitter);
         _longCopy = new LongInstructionCopy(emitter, _high);
     }
@@ -98,6 +99,13 @@ internal sealed unsafe partial class Translator
 
     /// <summary>Host bytes emitted so far.</summary>
     internal ulong HostBytes { get; private set; }
+
+    /// <summary>The guest's kernel has enabled AVX; changed only when no translation is left.</summary>
+    internal bool AvxEnabled
+    {
+        get => _classes.AvxEnabled;
+        set => _classes.AvxEnabled = value;
+    }
 
     internal ref TrapSite TrapAt(int index) => ref _traps[index];
 

@@ -226,6 +226,13 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
             // One instruction alone: under TF, and behind STI or MOV SS when an interrupt is waiting for it.
             uint mode = CurrentMode();
+            if (_translator.AvxEnabled != _processor.AvxEnabled)
+            {
+                // Once or twice in a kernel's life, and the translation mode has no bit to spare.
+                FlushTranslations();
+                _translator.AvxEnabled = _processor.AvxEnabled;
+            }
+
             bool trapFlag = (_state->SystemFlags & EflagsBits.Trap) != 0;
             if ((mode & ModeKey.SingleStep) != 0 && BreakpointHit())
             {
