@@ -17,7 +17,7 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         var data = new TheoryData<string, string>();
         foreach (EngineConfiguration configuration in EngineConfiguration.All)
         {
-            foreach (CaseShape shape in Enum.GetValues<CaseShape>())
+            foreach (CaseShape shape in (CaseShape[])[CaseShape.Single, CaseShape.Straight, CaseShape.Branching])
             {
                 data.Add(configuration.Name, shape.ToString());
             }

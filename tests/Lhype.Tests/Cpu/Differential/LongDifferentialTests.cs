@@ -65,10 +65,10 @@ public sealed class LongDifferentialTests(ITestOutputHelper output)
         Assert.True(failures.Count == 0, string.Join("\n", failures.Values));
     }
 
-    private static int Setting(string variable, int fallback) =>
+    internal static int Setting(string variable, int fallback) =>
         int.TryParse(Environment.GetEnvironmentVariable(variable), out int value) ? value : fallback;
 
-    private static string Difference(LongHarness harness, LongCase @case, bool exact)
+    internal static string Difference(LongHarness harness, LongCase @case, bool exact)
     {
         TestMemory memory = @case.MakeMemory();
         LongResult native = LongOracle.Instance.Run(@case.Cpu, memory);
