@@ -17,7 +17,8 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         var data = new TheoryData<string, string>();
         foreach (EngineConfiguration configuration in EngineConfiguration.All)
         {
-            foreach (CaseShape shape in (CaseShape[])[CaseShape.Single, CaseShape.Straight, CaseShape.Branching])
+            CaseShape[] shapes = [CaseShape.Single, CaseShape.Straight, CaseShape.Branching];
+            foreach (CaseShape shape in shapes)
             {
                 data.Add(configuration.Name, shape.ToString());
             }
