@@ -1,4 +1,5 @@
-# REPE CMPSB and REPNE SCASB fault with the flags of the last comparison.
+# REPNE SCASB faults with the registers of the last comparison (EFLAGS are those before it or those of the
+# last comparison, as the CPU chooses).
 # expect: vector=14 ecx=46
 
     mov edi, READONLY+0xffc

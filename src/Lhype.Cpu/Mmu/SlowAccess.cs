@@ -88,7 +88,10 @@ public sealed unsafe partial class LinearMemory
         _state->BounceInfo = info;
         _state->BounceLinear = linear;
         byte* bounce = BounceStart(linear);
-        if ((info & AccessInfo.Read) != 0)
+        // An x87 store with an unmasked exception stores nothing: what Commit writes then is what was there.
+        bool mayStoreNothing = (info & AccessInfo.X87) != 0 && _ram.IsRamPage(gpa)
+            && (first == size || _ram.IsRamPage(secondGpa));
+        if ((info & AccessInfo.Read) != 0 || mayStoreNothing)
         {
             ReadPhysical(gpa, bounce, first);
             if (first != size)

@@ -37,11 +37,15 @@ internal static class InstructionPool
     ];
 
     /// <summary>Forms on which CPUs differ: 0F 0D with a register is #UD on AMD and a NOP on
-    /// Intel; which operand of a string CMPSD faults first.</summary>
+    /// Intel; which operand of a string CMPSD faults first; PUSH of a segment register with a wider operand
+    /// leaves the upper bytes of its slot alone on Intel and clears them on AMD (SDM vol. 2, PUSH; see
+    /// tests/asm/stack-push-forms.s).</summary>
     private static readonly HashSet<Code> VendorSpecific =
         [
         Code.Reservednop_rm16_r16_0F0D, Code.Reservednop_rm32_r32_0F0D, Code.Reservednop_rm64_r64_0F0D,
         Code.Cmpsd_m32_m32,
+        Code.Pushd_ES, Code.Pushd_CS, Code.Pushd_SS, Code.Pushd_DS, Code.Pushd_FS, Code.Pushd_GS,
+        Code.Pushq_FS, Code.Pushq_GS,
     ];
 
     /// <summary>All usable forms.</summary>

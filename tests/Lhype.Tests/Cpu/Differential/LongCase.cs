@@ -15,7 +15,7 @@ using Lhype.Tests.Cpu.Oracle;
 namespace Lhype.Tests.Cpu.Differential;
 
 /// <summary>A random 64-bit program.</summary>
-internal sealed class LongCase
+internal sealed class LongCase : IRandomProgram<LongCase>
 {
     private static readonly Register[] Pointers =
         [Register.RBX, Register.RSI, Register.RDI, Register.R9, Register.R14];
@@ -42,12 +42,14 @@ internal sealed class LongCase
         _memorySeed = from._memorySeed;
         _start = from._start;
         Cpu = from.Cpu;
+        Seed = from.Seed;
     }
 
     /// <summary>With <paramref name="vector"/> most instructions are those of <see cref="VectorPool"/>.
     /// </summary>
     internal LongCase(int seed, int length, bool vector = false)
     {
+        Seed = seed;
         _random = new Random(seed);
         _vector = vector;
         _single = length == 1;
@@ -69,10 +71,11 @@ internal sealed class LongCase
     }
 
     internal LongImage Cpu { get; }
-    internal int Length => _items.Count;
+    public int Seed { get; }
+    public int Length => _items.Count;
 
     /// <summary>All versions with one instruction less.</summary>
-    internal IEnumerable<LongCase> Shorter() => _items.Count == 1
+    public IEnumerable<LongCase> Shorter() => _items.Count == 1
         ? []
         : _items.Select((_, i) => new LongCase(this, [.. _items.Where((_, j) => j != i)]));
 
@@ -80,16 +83,15 @@ internal sealed class LongCase
     internal TestMemory MakeMemory()
     {
         var memory = new TestMemory();
-        var random = new Random(_memorySeed);
-        random.NextBytes(memory.Data);
-        random.NextBytes(memory.Stack);
+        RandomCase.Fill(memory.Data, (ulong)_memorySeed);
+        RandomCase.Fill(memory.Stack, ~(ulong)_memorySeed);
         byte[] code = [.. _items.SelectMany(item => item), 0xF4];
         code.CopyTo(memory.Bytes, TestLayout.OffsetOf(_start));
         return memory;
     }
 
     /// <summary>Registers and a listing, for a failure message.</summary>
-    internal string Describe()
+    public string Describe()
     {
         var text = new StringBuilder("  start:");
         for (int i = 0; i < 16; i++)

@@ -1,9 +1,6 @@
-// Random 64-bit programs, host CPU against engine, from fixed seeds. LHYPE_DIFF_SECONDS makes a run longer,
-// LHYPE_DIFF_SEED sets its first seed.
+// Random 64-bit programs, host CPU against engine. Seeds are fixed; see DifferentialRun for longer runs.
 
 using System;
-using System.Collections.Generic;
-using System.Diagnostics;
 using System.Linq;
 using Lhype.Cpu;
 using Lhype.Tests.Cpu.Oracle;
@@ -14,7 +11,8 @@ namespace Lhype.Tests.Cpu.Differential;
 
 public sealed class LongDifferentialTests(ITestOutputHelper output)
 {
-    private const int MaxReported = 8;
+    /// <summary>Cases of one test, about two seconds.</summary>
+    private const int Cases = 4000;
 
     public static TheoryData<string, int> Combinations()
     {
@@ -34,39 +32,12 @@ public sealed class LongDifferentialTests(ITestOutputHelper output)
     {
         EngineConfiguration configuration = EngineConfiguration.All.Single(c => c.Name == engine);
         using var harness = new LongHarness(configuration.Engine);
-        double seconds = Setting("LHYPE_DIFF_SECONDS", 2);
-        int seed = Setting("LHYPE_DIFF_SEED", 1);
-        var failures = new Dictionary<string, string>();
-        var clock = Stopwatch.StartNew();
-        int cases = 0;
-        for (; clock.Elapsed.TotalSeconds < seconds && failures.Count < MaxReported; cases++)
-        {
-            var start = new LongCase(seed + cases, length);
-            LongCase smallest = start;
-            if (Difference(harness, start, configuration.FlagsExactAtFaults).Length == 0)
-            {
-                continue;
-            }
-
-            while (smallest.Shorter().FirstOrDefault(
-                c => Difference(harness, c, configuration.FlagsExactAtFaults).Length != 0) is { } shorter)
-            {
-                smallest = shorter;
-            }
-
-            string listing = smallest.Describe();
-            string key = string.Join(' ', listing.Split('\n').Where(line => line.Length > 37)
-                .Skip(1).Select(line => line[37..].Split(' ')[0]));
-            failures.TryAdd(key, $"{engine}: seed {seed + cases}, shrunk to {smallest.Length}\n{listing}"
-                + Difference(harness, smallest, configuration.FlagsExactAtFaults));
-        }
-
-        output.WriteLine($"{cases} cases");
-        Assert.True(failures.Count == 0, string.Join("\n", failures.Values));
+        var run = new DifferentialRun<LongCase>($"{engine}, 64-bit code",
+            c => Difference(harness, c, configuration.FlagsExactAtFaults));
+        string report = run.Run(seed => new LongCase(seed, length), Cases);
+        output.WriteLine($"{run.Cases} cases");
+        Assert.True(report.Length == 0, report);
     }
-
-    internal static int Setting(string variable, int fallback) =>
-        int.TryParse(Environment.GetEnvironmentVariable(variable), out int value) ? value : fallback;
 
     internal static string Difference(LongHarness harness, LongCase @case, bool exact)
     {

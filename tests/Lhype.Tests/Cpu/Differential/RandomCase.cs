@@ -26,7 +26,7 @@ internal enum CaseShape
     StraightVector,
 }
 
-internal sealed class RandomCase
+internal sealed class RandomCase : IRandomProgram<RandomCase>
 {
     private const uint LoopCounter = TestLayout.Code + 0x3F00;
     private readonly List<Item> _items;
@@ -79,13 +79,13 @@ internal sealed class RandomCase
         }
     }
 
-    internal int Seed { get; }
+    public int Seed { get; }
     internal CaseShape Shape { get; }
-    internal int Length => _items.Count;
+    public int Length => _items.Count;
     internal CpuImage Cpu => _cpu;
 
     /// <summary>All versions of this case with one instruction less.</summary>
-    internal IEnumerable<RandomCase> Shorter() => _items.Count == 1
+    public IEnumerable<RandomCase> Shorter() => _items.Count == 1
         ? []
         : _items.Select((_, i) => new RandomCase(this, [.. _items.Where((_, j) => j != i)]));
 
@@ -110,7 +110,7 @@ internal sealed class RandomCase
     }
 
     /// <summary>Noise. A seeded System.Random takes ten times as long, most of a case's time.</summary>
-    private static void Fill(Span<byte> bytes, ulong state)
+    internal static void Fill(Span<byte> bytes, ulong state)
     {
         foreach (ref ulong word in System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(bytes))
         {
@@ -121,7 +121,7 @@ internal sealed class RandomCase
     }
 
     /// <summary>Registers and a listing, for a failure message.</summary>
-    internal string Describe()
+    public string Describe()
     {
         var text = new StringBuilder();
         text.Append("  start:");

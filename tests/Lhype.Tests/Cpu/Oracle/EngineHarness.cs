@@ -199,6 +199,12 @@ internal sealed unsafe class EngineHarness : IDisposable
     private RunResult Gather(CpuImage start, uint eip, uint eflags, uint esp, uint vector, uint error)
     {
         CpuState* state = _vcpu.State;
+        // The program sees the harness's own pages, which the host does not have, as supervisor pages.
+        if (vector == Vector.PageFault && (uint)state->Cr2 - Supervisor < SupervisorPages * 4096)
+        {
+            error &= ~1u;
+        }
+
         var end = new CpuImage { Eip = eip, Eflags = eflags, FsBase = start.FsBase, GsBase = start.GsBase };
         for (int i = 0; i < 8; i++)
         {

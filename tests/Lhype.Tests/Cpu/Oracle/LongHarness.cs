@@ -135,6 +135,12 @@ internal sealed unsafe class LongHarness : IDisposable
         bool hasError = vector is 8 or (>= 10 and <= 14) or 17 or 21;
         ulong* frame = (ulong*)(_ram.Base + SupervisorGpa + (state->Gpr[4] - Supervisor));
         uint error = hasError ? (uint)*frame++ : 0;
+        // The harness's own pages: see LongOracle, which does the same with the host kernel's.
+        if (vector == Vector.PageFault && state->Cr2 - Supervisor < SupervisorPages * 4096)
+        {
+            error &= ~1u;
+        }
+
         var end = new LongImage
         {
             Rip = frame[0],

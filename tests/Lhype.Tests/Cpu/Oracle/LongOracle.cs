@@ -43,7 +43,13 @@ internal sealed class LongResult
     /// <summary>The same result without the upper registers, for RunResult.Compare.</summary>
     internal RunResult Lower()
     {
-        var image = new CpuImage { Eip = (uint)Cpu.Rip, Eflags = (uint)Cpu.Rflags };
+        var image = new CpuImage
+        {
+            Eip = (uint)Cpu.Rip,
+            Eflags = (uint)Cpu.Rflags,
+            FsBase = (uint)Cpu.FsBase,
+            GsBase = (uint)Cpu.GsBase,
+        };
         for (int i = 0; i < 8; i++)
         {
             image.Gpr[i] = (uint)Cpu.Gpr[i];
@@ -64,7 +70,9 @@ internal sealed class LongResult
     /// <summary>What differs, one line each.</summary>
     internal static string Compare(LongResult expected, LongResult actual, uint ignoredFlags)
     {
-        string text = RunResult.Compare(expected.Lower(), actual.Lower(), ignoredFlags);
+        RunResult lower = expected.Lower();
+        var latitude = Latitude.At(lower, 64, ignoredFlags);
+        string text = RunResult.Compare(lower, actual.Lower(), latitude);
         for (int i = 0; i < 16; i++)
         {
             if (expected.Cpu.Gpr[i] != actual.Cpu.Gpr[i])
@@ -86,7 +94,7 @@ internal sealed class LongResult
             text += RunResult.CompareUpper(i, expected.Cpu.Upper, actual.Cpu.Upper);
         }
 
-        return expected.FaultAddress == actual.FaultAddress ? text
+        return (expected.FaultAddress ^ actual.FaultAddress) >> 32 == 0 ? text
             : text + $"  address: native {expected.FaultAddress:x} translated {actual.FaultAddress:x}\n";
     }
 }
