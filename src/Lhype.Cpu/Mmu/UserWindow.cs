@@ -51,8 +51,9 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <summary>Instructions run through the TLBs after which the space is no good for a window.</summary>
     private const int MaxUnmappable = 2000;
 
-    /// <summary>Regions of 64-bit programs.</summary>
-    private const int MaxRegions = 8;
+    /// <summary>Regions of 64-bit programs; with the randomization of Linux all their ordinary ones need
+    /// five.</summary>
+    private const int MaxRegions = 12;
     private const int RegionShift = CpuState.RegionShift;
     private const ulong RegionBytes = 1UL << RegionShift;
     /// <summary>Host minus linear address where there is no region.</summary>
@@ -91,7 +92,7 @@ internal sealed unsafe class UserWindow : IDisposable
         _ram = ram;
         _memory = memory;
         _always = always;
-        ForgetRegions();
+        new Span<ulong>(_state->Regions, CpuState.RegionCount).Fill(Nowhere);
     }
 
     /// <summary>Called after each budget of user instructions that ran without a window or with it. True if
@@ -256,7 +257,7 @@ internal sealed unsafe class UserWindow : IDisposable
 
     private bool TryOpenLow()
     {
-        _low ??= WindowRegion.TryCreate(_ram, 1UL << 32);
+        _low ??= WindowRegion.TryCreate(_ram, 1UL << 32, 0);
         if (_low == null)
         {
             return false;
@@ -267,31 +268,43 @@ internal sealed unsafe class UserWindow : IDisposable
         return true;
     }
 
-    /// <summary>Gives the TiB around <paramref name="linear"/> a region. False: there is none left, or no
-    /// such user address.</summary>
-    private bool TryAddRegion(ulong linear)
+    /// <summary>Host minus linear address around <paramref name="linear"/>, which is a constant for as long
+    /// as the vCPU lives. False: there is nothing that a program could access, or no region is left.</summary>
+    internal bool TryGetAddend(ulong linear, out ulong addend)
     {
-        if (_used == MaxRegions || linear >= UserBytes)
+        addend = linear < UserBytes ? _state->Regions[linear >> RegionShift] : Nowhere;
+        if (addend == Nowhere && PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: true, out _)
+            && TryAddRegion(linear))
         {
-            return false;
+            addend = _state->Regions[linear >> RegionShift];
         }
 
-        WindowRegion? region = _regions[_used] ??= WindowRegion.TryCreate(_ram, RegionBytes);
-        if (region == null)
-        {
-            return false;
-        }
-
-        _used++;
-        region.First = linear & ~(RegionBytes - 1);
-        _state->Regions[linear >> RegionShift] = region.Addend;
-        return true;
+        return addend != Nowhere;
     }
 
-    private void ForgetRegions()
+    /// <summary>Sees to it that the TiB around <paramref name="linear"/> has a region, which it keeps. False:
+    /// there is none left, or no such user address.</summary>
+    private bool TryAddRegion(ulong linear)
     {
-        new Span<ulong>(_state->Regions, CpuState.RegionCount).Fill(Nowhere);
-        _used = 0;
+        if (linear >= UserBytes)
+        {
+            return false;
+        }
+
+        ref ulong addend = ref _state->Regions[linear >> RegionShift];
+        if (addend == Nowhere)
+        {
+            ulong first = linear & ~(RegionBytes - 1);
+            if (_used == MaxRegions || WindowRegion.TryCreate(_ram, RegionBytes, first) is not { } region)
+            {
+                return false;
+            }
+
+            _regions[_used++] = region;
+            addend = region.Addend;
+        }
+
+        return true;
     }
 
     private bool IsBehindTable(ulong hostAddress) =>
@@ -331,7 +344,6 @@ internal sealed unsafe class UserWindow : IDisposable
     private void Close()
     {
         Empty();
-        ForgetRegions();
         _state->UserPolls = 0;
         if (!_always)
         {
