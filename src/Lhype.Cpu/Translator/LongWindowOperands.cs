@@ -146,10 +146,10 @@ internal sealed unsafe partial class Translator
         && (long)instruction.MemoryDisplacement64 is > -MaxNear and < MaxNear;
 
     /// <summary>True if LongInstructionCopy needs the operand at [r8]: it may lend r9 or r10 to registers
-    /// that live in the state, and has no other form for AH to BH and for VEX.</summary>
+    /// that live in the state, and has no other form for AH to BH.</summary>
     private static bool WantsPointer(in Instruction instruction)
     {
-        if (instruction.Encoding != EncodingKind.Legacy || InstructionCopy.UsesHighByte(instruction))
+        if (InstructionCopy.UsesHighByte(instruction))
         {
             return true;
         }

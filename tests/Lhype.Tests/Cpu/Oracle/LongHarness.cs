@@ -30,10 +30,13 @@ internal sealed unsafe class LongHarness : IDisposable
     private readonly IVcpu _vcpu;
     private uint _nextTable = FirstTable;
 
-    internal LongHarness(IEngine engine)
+    private readonly CpuModel _model;
+
+    internal LongHarness(IEngine engine, string model = "v2")
     {
         BuildTables();
-        _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Find("v2"));
+        _model = CpuModel.Find(model);
+        _vcpu = engine.CreateVcpu(_ram, new TestBus(), _model);
         _vcpu.Reset();
     }
 
@@ -55,6 +58,11 @@ internal sealed unsafe class LongHarness : IDisposable
         }
 
         SetSystemState(state, cpu);
+        if (_model.HasAvx)
+        {
+            OracleUppers.Set(state, cpu.Upper);
+        }
+
         ulong* frame = (ulong*)(_ram.Base + SupervisorGpa + StackTop - 40);
         frame[0] = cpu.Rip;
         frame[1] = UserCode;
@@ -157,6 +165,7 @@ internal sealed unsafe class LongHarness : IDisposable
 
         end.Gpr[4] = frame[3];
         new ReadOnlySpan<byte>(_ram.Base + SupervisorGpa + FxOut, 512).CopyTo(end.Fx);
+        OracleUppers.Get(state, end.Upper);
         var memory = new TestMemory();
         for (int page = 0; page < TestLayout.TotalLength / 4096; page++)
         {
