@@ -55,8 +55,8 @@ internal sealed class InstructionClasses
 
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
-                or Mnemonic.Wbinvd
+            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Lmsw
+                or Mnemonic.Clts or Mnemonic.Wbinvd
                 or Mnemonic.Invd or Mnemonic.Xsetbv or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
@@ -236,7 +236,8 @@ internal sealed class InstructionClasses
         || instruction.Mnemonic is Mnemonic.In or Mnemonic.Out or Mnemonic.Rdtsc or Mnemonic.Cpuid
             or Mnemonic.Rdmsr or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
             or Mnemonic.Fxsave64 or Mnemonic.Fxrstor64 or Mnemonic.Swapgs or Mnemonic.Rdtscp
-            or Mnemonic.Invlpg or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
+            or Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase
+            or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
             or Mnemonic.Cli or Mnemonic.Vldmxcsr
         || IsSaveRestore(instruction.Mnemonic) || InstructionForms.IsGather(instruction.Mnemonic)
         || InstructionForms.IsMaskedMove(instruction.Mnemonic);
