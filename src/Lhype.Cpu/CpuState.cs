@@ -182,11 +182,11 @@ public unsafe struct CpuState
         internal const int ThunkFlags = 0x628;
         internal const int LinearMapDelta = 0x630;
         internal const int LinearMapLimit = 0x638;
-        internal const int UserStackTag = 0x640;
-        internal const int UserStackDelta = 0x648;
-        internal const int SupervisorStackTag = 0x650;
-        internal const int SupervisorStackDelta = 0x658;
-        internal const int StackInfo = 0x660;
+        internal const int StackTag = 0x640;
+        internal const int StackDelta = 0x648;
+        internal const int HostFaultGpr = 0x650;
+        internal const int HostFaultTemp = 0x668;
+        internal const int StackInfo = 0x670;
         internal const int Xcr0 = 0x8D0;
         internal const int UpperInUse = 0x8D8;
         internal const int UpperMask = 0x8E0;
@@ -197,6 +197,8 @@ public unsafe struct CpuState
         internal const int CodeTlb = Tlb + (4 * TlbEntries * 16);
         internal const int JumpCache = CodeTlb + (CodeTlbEntries * 32);
         internal const int StoreBarriers = JumpCache + (JumpTables * JumpTableEntries * 16);
+        /// <summary>At the end of the last page.</summary>
+        internal const int Regions = StoreBarriers + (1 << 20) + 4096 - (RegionCount * 8);
     }
 
     /// <summary>Entries of each of the four data TLBs (user/supervisor x read/write); a power of
@@ -209,8 +211,15 @@ public unsafe struct CpuState
     /// <summary>Entries of each table, found by the low bits of the linear address; a power of
     /// two.</summary>
     public const int JumpTableEntries = 8192;
-    /// <summary>Size of the whole struct.</summary>
-    public const int SizeBytes = Offset.StoreBarriers + (1 << 20);
+    /// <summary>log2 of the bytes of linear addresses for each entry of <see cref="Regions"/>.</summary>
+    internal const int RegionShift = 40;
+    /// <summary>Entries of <see cref="Regions"/>: 47 bits of user addresses.</summary>
+    internal const int RegionCount = 128;
+    /// <summary>Size of the whole struct, a multiple of 4096.</summary>
+    public const int SizeBytes = Offset.Regions + (RegionCount * 8);
+    /// <summary>What must not be accessible behind the struct: emitted code looks into <see cref="Regions"/>
+    /// with any 24-bit index.</summary>
+    internal const ulong RegionGuardBytes = 1UL << (64 - RegionShift + 3);
     /// <summary>Bytes available for a bounced memory operand (fxsave is the largest, plus alignment
     /// slack).</summary>
     public const int BounceBytes = 1024;
@@ -371,13 +380,12 @@ public unsafe struct CpuState
     [FieldOffset(Offset.LinearMapDelta)] internal ulong LinearMapDelta;
     /// <summary>Bytes of the map in which a load may begin; 0: there is none.</summary>
     [FieldOffset(Offset.LinearMapLimit)] internal uint LinearMapLimit;
-    /// <summary>The page that the stack of 64-bit user code was in last, or all ones; behind it the host
+    /// <summary>The page that the stack of a 64-bit kernel was in last, or NoStack; behind it the host
     /// address minus the linear one (see Translator/StackGroups.cs).</summary>
-    [FieldOffset(Offset.UserStackTag)] internal ulong UserStackTag;
-    [FieldOffset(Offset.UserStackDelta)] internal ulong UserStackDelta;
-    /// <summary>The same for supervisor code.</summary>
-    [FieldOffset(Offset.SupervisorStackTag)] internal ulong SupervisorStackTag;
-    [FieldOffset(Offset.SupervisorStackDelta)] internal ulong SupervisorStackDelta;
+    [FieldOffset(Offset.StackTag)] internal ulong StackTag;
+    [FieldOffset(Offset.StackDelta)] internal ulong StackDelta;
+    /// <summary>Host r8, r9 and r10 at a host fault.</summary>
+    [FieldOffset(Offset.HostFaultGpr)] internal fixed ulong HostFaultGpr[3];
     /// <summary>XMM0-XMM15, 16 bytes each, valid while C# runs.</summary>
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     /// <summary>XCR0; 1 (x87) after RESET and for models without XSAVE.</summary>
@@ -391,6 +399,9 @@ public unsafe struct CpuState
     [FieldOffset(Offset.Upper)] internal fixed ulong Upper[16 * 2];
     [FieldOffset(Offset.Bounce)] internal fixed byte Bounce[BounceBytes];
     [FieldOffset(Offset.Tlb)] private TlbEntry _firstTlbEntry;
+    /// <summary>For each TiB of user addresses, host minus linear address in the window (see
+    /// <c>UserWindow</c>).</summary>
+    [FieldOffset(Offset.Regions)] internal fixed ulong Regions[RegionCount];
     [FieldOffset(Offset.CodeTlb)] private CodeTlbEntry _firstCodeTlbEntry;
 
     /// <summary>The segment register <paramref name="register"/> with its descriptor cache.</summary>

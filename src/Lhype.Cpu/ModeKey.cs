@@ -32,13 +32,13 @@ public static class ModeKey
     /// <summary>64-bit code. <see cref="Code32"/> is set too, and <see cref="Flat"/> with both FS and GS open
     /// unless accesses are watched: 64-bit mode has no segment limits.</summary>
     public const uint Long = 1 << 9;
-    /// <summary>With <see cref="User"/>: memory operands go through the user window (gs:[linear address])
-    /// instead of the TLBs.</summary>
+    /// <summary>With <see cref="User"/>: memory operands go through the user window instead of the TLBs (see
+    /// Mmu.UserWindow).</summary>
     public const uint Window = 1 << 10;
     /// <summary>Without <see cref="User"/> the same bit: memory operands are looked for in the kernel's map
     /// of memory before the TLBs (see Mmu.LinearMap).</summary>
     public const uint LinearMap = Window;
-    /// <summary>The same bit in 64-bit code, which has no window, and never in the CPU's own mode: the
+    /// <summary>The same bit in 64-bit code without <see cref="User"/>, and never in the CPU's own mode: the
     /// translation that checks each stack access (see Translator/StackGroups.cs).</summary>
     public const uint Ungrouped = Window;
     /// <summary>16 or 32-bit code in compatibility mode: TLB entries have 64-bit tags, and gates and stacks
@@ -54,13 +54,13 @@ public static class ModeKey
     /// page.</summary>
     public const uint Slot = FsOpen | GsOpen | TrapX87;
     /// <summary>True if memory operands go through the user window.</summary>
-    public static bool HasWindow(uint mode) => (mode & (Window | User | Long)) == (Window | User);
+    public static bool HasWindow(uint mode) => (mode & (Window | User)) == (Window | User);
 
     /// <summary>True if memory operands are looked for in the kernel's map.</summary>
     public static bool HasLinearMap(uint mode) => (mode & (LinearMap | User | LongMode)) == LinearMap;
 
     /// <summary>The CPU's own mode for the mode of a translation.</summary>
-    public static uint Grouped(uint mode) => (mode & Long) != 0 ? mode & ~Ungrouped : mode;
+    public static uint Grouped(uint mode) => (mode & (Long | User)) == Long ? mode & ~Ungrouped : mode;
 
     /// <summary>All bits in use.</summary>
     public const uint Mask = 0xFFF;

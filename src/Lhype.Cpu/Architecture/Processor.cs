@@ -138,7 +138,8 @@ public sealed unsafe partial class Processor
         bool longCode = IsLongCode;
         if (longCode)
         {
-            key = (key & ~ModeKey.Ungrouped) | ModeKey.Long | ModeKey.Code32;
+            // A 32-bit kernel's map means nothing to 64-bit code.
+            key = (key & ~ModeKey.LinearMap) | ModeKey.Long | ModeKey.Code32;
         }
         else
         {
@@ -183,7 +184,7 @@ public sealed unsafe partial class Processor
         }
 
         const uint windowed = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
-        if ((key & (windowed | ModeKey.LongMode)) == windowed)
+        if ((key & (windowed | ModeKey.Compatibility)) == windowed)
         {
             key |= _state->UserModeBits & ModeKey.Window;
         }

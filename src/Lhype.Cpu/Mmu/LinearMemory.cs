@@ -216,7 +216,7 @@ public sealed unsafe partial class LinearMemory : IDisposable
 
         _pageFlags[pageGpa >> 12] |= PageFlag.Code;
         ulong host = (ulong)_ram.Base + pageGpa;
-        ForgetStacks();
+        ForgetStack();
         DropWriteEntries(CpuState.DataTlb(_state, user: false, write: true), host);
         DropWriteEntries(CpuState.DataTlb(_state, user: true, write: true), host);
         Window.ProtectCode(pageGpa);

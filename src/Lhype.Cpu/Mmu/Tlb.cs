@@ -129,7 +129,7 @@ public sealed unsafe partial class LinearMemory
     {
         _state->TlbFlushes++;
         Window.Flush();
-        ForgetStacks();
+        ForgetStack();
         ForgetReturns();
         Undo(_localLog);
     }
@@ -147,7 +147,7 @@ public sealed unsafe partial class LinearMemory
         }
 
         Window.FlushPage(linear);
-        ForgetStacks();
+        ForgetStack();
         ulong page = linear & PageMask;
         for (int table = 0; table < 4; table++)
         {
@@ -189,17 +189,16 @@ public sealed unsafe partial class LinearMemory
     }
 
     /// <summary>
-    /// The pages of the stacks must be looked up again (see Translator/StackGroups.cs). The check subtracts
+    /// The page of the stack must be looked up again (see Translator/StackGroups.cs). The check subtracts
     /// the tag, so every value stands for a page; this one is so far from being canonical that no difference
     /// between a host and a guest address can make it so, and an RSP that fits it faults on the host.
     /// </summary>
-    private void ForgetStacks()
+    private void ForgetStack()
     {
-        _state->UserStackTag = NoStack;
-        _state->SupervisorStackTag = NoStack;
+        _state->StackTag = NoStack;
     }
 
-    /// <summary>What <see cref="ForgetStacks"/> stores; emitted code stores the upper half alone.</summary>
+    /// <summary>What <see cref="ForgetStack"/> stores; emitted code stores the upper half alone.</summary>
     internal const ulong NoStack = 1UL << 63;
 
     /// <summary>No return address of a translated call may be used any more: what it leads to, or whose code

@@ -1,17 +1,21 @@
 // The user address space laid out in the host's own page tables: a hot user program runs with no check at
-// all on its memory operands, which access gs:[linear address]. A page comes into the window when it is first
-// touched (a host page fault, a guest page walk, an mmap: some microseconds) and leaves it when the guest
-// invalidates its translation, so the window is a TLB without a capacity limit, and as true to the page
-// tables as any TLB must be (SDM vol. 3, 4.10). It never shows what the TLBs would not: only RAM, only with
-// user rights, writable only if dirty and free of translated code.
+// all on its memory operands. 32-bit programs access gs:[linear address]. The 47 bits of a 64-bit program do
+// not fit into the host's, so it has a few regions of 1 TiB: code, heap and stack of a process lie in three
+// or four. CpuState.Regions says for each TiB how far its host addresses are away; one that has no region
+// leads to addresses of the host's kernel, where every access faults and tells its linear address. Linear
+// addresses of more than 47 bits run off the table's end into a page that faults too.
+//
+// A page comes into the window when it is first touched (a host page fault, a guest page walk, an mmap: some
+// microseconds) and leaves it when the guest invalidates its translation, so the window is a TLB without a
+// capacity limit, and as true to the page tables as any TLB must be (SDM vol. 3, 4.10). It never shows what
+// the TLBs would not: only RAM, only with user rights, writable only if dirty and free of translated code.
 //
 // That pays only for address spaces that stay: each page costs what some ten thousand accesses gain. So a
-// space is promoted when it has used much CPU time since its translations were last flushed, and waits longer
-// the next time if the window did not earn its cost. Used by TranslatorVcpu (policy, faults) and LinearMemory
-// (invalidation).
+// space is promoted when it has used much CPU time since its translations were last flushed, and waits
+// longer the next time if the window did not earn its cost. Used by TranslatorVcpu (policy, faults) and
+// LinearMemory (invalidation).
 
 using System;
-using System.Runtime.InteropServices;
 using Lhype.Host;
 
 namespace Lhype.Cpu.Mmu;
@@ -26,9 +30,12 @@ internal enum WindowFault
     /// <summary>No page can be shown (MMIO, a store to translated code, a wrap at 4 GiB): run this one
     /// instruction through the TLBs.</summary>
     Unmappable,
+    /// <summary>The address has a region now, so that its host address is another: run the instruction from
+    /// its start.</summary>
+    Moved,
 }
 
-/// <summary>The window of one vCPU. Linear addresses are 32 bits.</summary>
+/// <summary>The window of one vCPU.</summary>
 internal sealed unsafe class UserWindow : IDisposable
 {
     /// <summary>Mappings the host is asked for before the window starts over; Linux allows 65530 in a
@@ -44,9 +51,19 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <summary>Instructions run through the TLBs after which the space is no good for a window.</summary>
     private const int MaxUnmappable = 2000;
 
+    /// <summary>Regions of 64-bit programs.</summary>
+    private const int MaxRegions = 8;
+    private const int RegionShift = CpuState.RegionShift;
+    private const ulong RegionBytes = 1UL << RegionShift;
+    /// <summary>Host minus linear address where there is no region.</summary>
+    private const ulong Nowhere = 0xFFFF_8000_0000_0000;
+    /// <summary>User addresses have 47 bits.</summary>
+    private const ulong UserBytes = 1UL << 47;
+
     private struct Run
     {
-        internal uint Linear;
+        internal WindowRegion Region;
+        internal ulong Linear;
         internal uint Pages;
         internal ulong Gpa;
         internal bool Writable;
@@ -55,10 +72,12 @@ internal sealed unsafe class UserWindow : IDisposable
     private readonly CpuState* _state;
     private readonly GuestRam _ram;
     private readonly LinearMemory _memory;
-    private readonly ulong* _mapped = (ulong*)NativeMemory.AllocZeroed(1 << 17);
     private readonly Run[] _runs = new Run[MaxRuns];
     private readonly bool _always;
-    private AddressWindow? _host;
+    private readonly WindowRegion?[] _regions = new WindowRegion?[MaxRegions];
+    private WindowRegion? _low;
+    private bool _long;
+    private int _used;
     private int _runCount;
     private int _unmaps;
     private int _unmappable;
@@ -72,6 +91,7 @@ internal sealed unsafe class UserWindow : IDisposable
         _ram = ram;
         _memory = memory;
         _always = always;
+        ForgetRegions();
     }
 
     /// <summary>Called after each budget of user instructions that ran without a window or with it. True if
@@ -79,30 +99,41 @@ internal sealed unsafe class UserWindow : IDisposable
     internal bool CountUserTime()
     {
         _state->UserPolls++;
-        if (_state->WindowActive != 0 || (_state->UserPolls < _threshold && !_always))
-        {
-            return false;
-        }
-
-        Open();
-        return true;
+        return _state->WindowActive == 0 && (_state->UserPolls >= _threshold || _always) && TryOpen();
     }
 
     /// <summary>The calling thread is about to run the guest: GS is the thread's, the window the
     /// vCPU's.</summary>
-    internal void Enter() => _host?.LoadGs();
+    internal void Enter() => _low?.LoadGs();
 
     /// <summary>True if <see cref="CountUserTime"/> need not be waited for.</summary>
     internal bool OpensAtOnce => _always && _state->WindowActive == 0;
 
-    /// <summary>True if a host fault address belongs to the window.</summary>
-    internal bool Contains(ulong hostAddress) => _host != null && _host.Contains(hostAddress);
+    /// <summary>True if a host fault address belongs to the window, or to what 64-bit code reaches instead of
+    /// it.</summary>
+    internal bool Contains(ulong hostAddress)
+    {
+        if (_state->WindowActive == 0)
+        {
+            return false;
+        }
+
+        return !_long ? _low!.ContainsHost(hostAddress)
+            : hostAddress >= Nowhere || IsBehindTable(hostAddress) || RegionOfHost(hostAddress) != null;
+    }
 
     /// <summary>Handles a host page fault at <paramref name="hostAddress"/>.</summary>
     internal WindowFault Resolve(ulong hostAddress, bool write)
     {
-        ulong linear = hostAddress - _host!.Base;
-        if (linear > uint.MaxValue)
+        WindowRegion? region = _long ? RegionOfHost(hostAddress) : _low;
+        if (region == null)
+        {
+            return !IsBehindTable(hostAddress) && TryAddRegion(hostAddress - Nowhere)
+                ? WindowFault.Moved : Odd();
+        }
+
+        ulong linear = hostAddress - region.Addend;
+        if (!region.Contains(linear))
         {
             return Odd();
         }
@@ -113,14 +144,20 @@ internal sealed unsafe class UserWindow : IDisposable
             return WindowFault.GuestFault;
         }
 
-        if (!IsShowable(translation, write))
-        {
-            return Odd();
-        }
+        return IsShowable(translation, write) && TryShow(region, linear, translation)
+            ? WindowFault.Mapped : Odd();
+    }
 
+    private bool TryShow(WindowRegion region, ulong linear, in PageTranslation translation)
+    {
         if (translation.Large)
         {
             _memory.NoteLarge(linear);
+        }
+
+        if (translation.Huge)
+        {
+            _memory.NoteHuge(linear);
         }
 
         if (_runCount == MaxRuns)
@@ -131,30 +168,26 @@ internal sealed unsafe class UserWindow : IDisposable
         linear &= ~4095UL;
         bool writable = IsWritable(translation);
         uint pages = 1;
-        while (pages < MaxRunPages && Continues(linear, translation.PageGpa, pages, writable))
+        while (pages < MaxRunPages && Continues(region, linear, translation.PageGpa, pages, writable))
         {
             pages++;
         }
 
-        if (!_host.TryMap(linear, translation.PageGpa, pages * 4096UL, writable))
+        if (!region.TryShow(linear, translation.PageGpa, pages, writable))
         {
             Close();
-            return WindowFault.Unmappable;
+            return false;
         }
 
         _runs[_runCount++] = new Run
         {
-            Linear = (uint)linear,
+            Region = region,
+            Linear = linear,
             Pages = pages,
             Gpa = translation.PageGpa,
             Writable = writable,
         };
-        for (uint i = 0; i < pages; i++)
-        {
-            Mark(((uint)linear >> 12) + i);
-        }
-
-        return WindowFault.Mapped;
+        return true;
     }
 
     /// <summary>The guest forgot all its user translations: nothing may stay.</summary>
@@ -175,9 +208,9 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <summary>The guest invalidated one page.</summary>
     internal void FlushPage(ulong linear)
     {
-        if (_state->WindowActive != 0)
+        if (_state->WindowActive != 0 && RegionOf(linear) is { } region)
         {
-            TakeBack((uint)linear >> 12);
+            TakeBack(region, linear);
         }
     }
 
@@ -190,7 +223,7 @@ internal sealed unsafe class UserWindow : IDisposable
             ulong offset = gpa - run.Gpa;
             if (run.Writable && offset < run.Pages * 4096UL)
             {
-                TakeBack((run.Linear + (uint)offset) >> 12);
+                TakeBack(run.Region, run.Linear + offset);
             }
         }
     }
@@ -198,23 +231,107 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _host?.Dispose();
-        NativeMemory.Free(_mapped);
+        _low?.Dispose();
+        foreach (WindowRegion? region in _regions)
+        {
+            region?.Dispose();
+        }
     }
 
-    private void Open()
+    /// <summary>False: the host has no addresses to spare, and will not be asked again.</summary>
+    private bool TryOpen()
     {
-        _host ??= new AddressWindow(_ram);
-        _host.LoadGs();
-        _state->WindowBase = _host.Base;
+        _long = (_state->Efer & ControlBits.EferLongActive) != 0;
+        if (_long ? !TryAddRegion(UserBytes - 1) : !TryOpenLow())
+        {
+            _threshold = int.MaxValue;
+            return false;
+        }
+
         _state->WindowActive = 1;
         _state->UserModeBits |= ModeKey.Window;
         _unmappable = 0;
+        return true;
+    }
+
+    private bool TryOpenLow()
+    {
+        _low ??= WindowRegion.TryCreate(_ram, 1UL << 32);
+        if (_low == null)
+        {
+            return false;
+        }
+
+        _low.LoadGs();
+        _state->WindowBase = _low.Addend;
+        return true;
+    }
+
+    /// <summary>Gives the TiB around <paramref name="linear"/> a region. False: there is none left, or no
+    /// such user address.</summary>
+    private bool TryAddRegion(ulong linear)
+    {
+        if (_used == MaxRegions || linear >= UserBytes)
+        {
+            return false;
+        }
+
+        WindowRegion? region = _regions[_used] ??= WindowRegion.TryCreate(_ram, RegionBytes);
+        if (region == null)
+        {
+            return false;
+        }
+
+        _used++;
+        region.First = linear & ~(RegionBytes - 1);
+        _state->Regions[linear >> RegionShift] = region.Addend;
+        return true;
+    }
+
+    private void ForgetRegions()
+    {
+        new Span<ulong>(_state->Regions, CpuState.RegionCount).Fill(Nowhere);
+        _used = 0;
+    }
+
+    private bool IsBehindTable(ulong hostAddress) =>
+        hostAddress - ((ulong)_state + CpuState.SizeBytes) < CpuState.RegionGuardBytes;
+
+    private WindowRegion? RegionOfHost(ulong hostAddress)
+    {
+        for (int i = 0; i < _used; i++)
+        {
+            if (_regions[i]!.ContainsHost(hostAddress))
+            {
+                return _regions[i];
+            }
+        }
+
+        return null;
+    }
+
+    private WindowRegion? RegionOf(ulong linear)
+    {
+        if (!_long)
+        {
+            return _low;
+        }
+
+        for (int i = 0; i < _used; i++)
+        {
+            if (_regions[i]!.Contains(linear))
+            {
+                return _regions[i];
+            }
+        }
+
+        return null;
     }
 
     private void Close()
     {
         Empty();
+        ForgetRegions();
         _state->UserPolls = 0;
         if (!_always)
         {
@@ -242,10 +359,10 @@ internal sealed unsafe class UserWindow : IDisposable
 
     /// <summary>True if page number <paramref name="index"/> behind a page would look the same in one
     /// mapping, and the guest has used it: a CPU caches only translations whose A bit is set.</summary>
-    private bool Continues(ulong linear, ulong gpa, uint index, bool writable)
+    private bool Continues(WindowRegion region, ulong linear, ulong gpa, uint index, bool writable)
     {
         ulong next = linear + (index * 4096UL);
-        return next <= uint.MaxValue && !IsMapped((uint)next >> 12)
+        return region.Contains(next) && !region.IsShown(next)
             && PageWalk.TryTranslate(_state, _ram, next, AccessKind.Peek, user: true,
                 out PageTranslation translation)
             && translation.PageGpa == gpa + (index * 4096UL) && _ram.IsRamPage(translation.PageGpa)
@@ -254,33 +371,36 @@ internal sealed unsafe class UserWindow : IDisposable
 
     private void Empty()
     {
-        if (_runCount == 0)
+        for (int i = 0; i < _runCount; i++)
         {
-            return;
+            _runs[i].Region.Forget(_runs[i].Linear, _runs[i].Pages);
         }
 
-        _host!.Unmap(0, 1UL << 32);
-        new Span<ulong>(_mapped, 1 << 14).Clear();
+        if (_runCount != 0 && !_long)
+        {
+            _low!.HideAll();
+        }
+
+        for (int i = 0; _runCount != 0 && i < _used; i++)
+        {
+            _regions[i]!.HideAll();
+        }
+
         _runCount = 0;
         _unmaps = 0;
     }
 
-    private void TakeBack(uint page)
+    private void TakeBack(WindowRegion region, ulong linear)
     {
-        if (!IsMapped(page))
+        if (!region.IsShown(linear))
         {
             return;
         }
 
-        _mapped[page >> 6] &= ~(1UL << (int)(page & 63));
-        _host!.Unmap((ulong)page << 12, 4096);
+        region.Hide(linear);
         if (++_unmaps > MaxRuns)
         {
             Empty();
         }
     }
-
-    private bool IsMapped(uint page) => (_mapped[page >> 6] >> (int)(page & 63) & 1) != 0;
-
-    private void Mark(uint page) => _mapped[page >> 6] |= 1UL << (int)(page & 63);
 }

@@ -106,6 +106,35 @@ internal sealed unsafe partial class Emitter
         }
     }
 
+    /// <summary>ModRM and the rest for [<paramref name="baseRegister"/> + <paramref name="index"/> +
+    /// <paramref name="displacement"/>]; without index if that is negative.</summary>
+    internal void Memory(int reg, int baseRegister, int index, int displacement)
+    {
+        if (index < 0)
+        {
+            Memory(reg, baseRegister, displacement);
+            return;
+        }
+
+        bool none = displacement == 0 && (baseRegister & 7) != 5;
+        bool small = displacement == (sbyte)displacement;
+        Byte((none ? 0 : small ? 0x40 : 0x80) | ((reg & 7) << 3) | 4);
+        Byte(((index & 7) << 3) | (baseRegister & 7));
+        if (none)
+        {
+            return;
+        }
+
+        if (small)
+        {
+            Byte(displacement);
+        }
+        else
+        {
+            Int32(displacement);
+        }
+    }
+
     /// <summary>One-byte opcode with a register and a [base + displacement] operand.</summary>
     internal void OpMemory(int opcode, int reg, int baseRegister, int displacement, bool wide = false)
     {
@@ -278,6 +307,13 @@ internal sealed unsafe partial class Emitter
     {
         OpIndexed(0x80, 7, baseRegister, index, displacement);
         Byte(value);
+    }
+
+    /// <summary>rorx r64, r64, imm8 (BMI2); flags untouched.</summary>
+    internal void RotateRight64(int destination, int source, int count)
+    {
+        Bytes(0xC4, (byte)(0x43 | (destination >= 8 ? 0 : 0x80) | (source >= 8 ? 0 : 0x20)), 0xFB, 0xF0);
+        Bytes((byte)(0xC0 | ((destination & 7) << 3) | (source & 7)), (byte)count);
     }
 
     /// <summary>movzx r32, r16 of the same register.</summary>

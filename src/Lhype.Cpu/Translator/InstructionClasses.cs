@@ -349,7 +349,8 @@ internal sealed class InstructionClasses
         if (ModeKey.HasWindow(mode))
         {
             return (mode & ModeKey.SingleStep) == 0
-                && instruction.MemorySegment is not (Register.FS or Register.GS or Register.CS);
+                && instruction.MemorySegment is not (Register.FS or Register.GS)
+                && (instruction.MemorySegment != Register.CS || (mode & ModeKey.Long) != 0);
         }
 
         return open && (mode & ModeKey.SingleStep) == 0

@@ -11,7 +11,7 @@ namespace Lhype.Cpu.Translator;
 /// <summary>Copies 64-bit instructions into host code.</summary>
 internal sealed unsafe class LongInstructionCopy
 {
-    private const int RexW = 8, RexR = 4, RexB = 1;
+    private const int RexW = 8, RexR = 4, RexX = 2, RexB = 1;
     private const int NoRegister = -1;
 
     /// <summary>More than the highest value of Iced's Code enumeration.</summary>
@@ -35,6 +35,11 @@ internal sealed unsafe class LongInstructionCopy
     private int _swappedHigh;
     private bool _byteForm;
 
+    // Host registers and displacement of the memory operand.
+    private int _base;
+    private int _index;
+    private int _displacement;
+
     internal LongInstructionCopy(Emitter emitter, HighRegisters high)
     {
         _emitter = emitter;
@@ -54,9 +59,20 @@ internal sealed unsafe class LongInstructionCopy
         return index is < 0 or > 19 or (>= 4 and < 8) ? NoRegister : index < 4 ? index : index - 4;
     }
 
+    /// <summary>r10 was lent in the last instruction.</summary>
+    internal bool UsedScratch2 => _lentCount >= 2;
+
+    /// <summary>Where memory operands are from now on; no index if that is negative.</summary>
+    internal void SetOperand(int hostBase, int index, int displacement)
+    {
+        _base = hostBase;
+        _index = index;
+        _displacement = displacement;
+    }
+
     /// <summary>Emits <paramref name="instruction"/>, whose bytes are at <paramref name="code"/>. With
-    /// <paramref name="pointer"/> its memory operand is at [r8]; otherwise it has none that is
-    /// accessed.</summary>
+    /// <paramref name="pointer"/> its memory operand is where <see cref="SetOperand"/> says; otherwise it has
+    /// none that is accessed.</summary>
     internal void Emit(byte* code, in Instruction instruction, bool pointer)
     {
         if (instruction.Code.Encoding() == EncodingKind.VEX)
@@ -328,8 +344,8 @@ internal sealed unsafe class LongInstructionCopy
         if (pointer)
         {
             // MOV AL/rAX, moffs and back: the long form on [r8]; the address bytes are dropped.
-            prefixes.Emit(_emitter, rex | RexB, InstructionCopy.LongMove(opcode));
-            _emitter.Byte(0x00);
+            prefixes.Emit(_emitter, rex | OperandRex, InstructionCopy.LongMove(opcode));
+            _emitter.Memory(0, _base, _index, _displacement);
             return;
         }
 
@@ -346,6 +362,8 @@ internal sealed unsafe class LongInstructionCopy
             _emitter.Byte(rest[i]);
         }
     }
+
+    private int OperandRex => (_base >= 8 ? RexB : 0) | (_index >= 8 ? RexX : 0);
 
     private void Emit(LongPrefixes prefixes, int rex, int opcode)
     {
@@ -379,8 +397,8 @@ internal sealed unsafe class LongInstructionCopy
                 return;
             }
 
-            Emit(prefixes, rex | RexB, opcode);
-            _emitter.Byte(regField << 3);
+            Emit(prefixes, rex | OperandRex, opcode);
+            _emitter.Memory(regField, _base, _index, _displacement);
             return;
         }
 

@@ -34,11 +34,13 @@ internal sealed unsafe partial class Translator
         if (instruction.IsStringInstruction && (instruction.HasRepPrefix || instruction.HasRepnePrefix))
         {
             LowerRepeatedString(instruction);
+            ForgetNear();
             return false;
         }
 
         if (InstructionClasses.IsEmittedSystem(instruction, _mode))
         {
+            ForgetNear();
             return LowerSystem(instruction);
         }
 
@@ -129,7 +131,7 @@ internal sealed unsafe partial class Translator
             return LowerTrap(instruction);
         }
 
-        if (Windowed && CopiesAddress(instruction))
+        if (Windowed && !_long && CopiesAddress(instruction))
         {
             NoteBody(instruction);
             InstructionCopy.Emit(_emit, CurrentBytes, instruction, OperandForm.Window);
@@ -145,7 +147,7 @@ internal sealed unsafe partial class Translator
             return LowerTrap(instruction);
         }
 
-        BeginOperand(instruction, size, read, write);
+        BeginOperand(instruction, size, read, write, copied: true);
         EmitCopy(instruction, PointerForm);
         EndOperand();
         return false;
@@ -155,7 +157,12 @@ internal sealed unsafe partial class Translator
     {
         if (_long)
         {
+            _longCopy.SetOperand(_operandBase, _operandIndex, _operandOffset);
             _longCopy.Emit(CurrentBytes, instruction, form != OperandForm.None);
+            if (_longCopy.UsedScratch2)
+            {
+                ForgetNear();
+            }
         }
         else
         {
@@ -371,7 +378,7 @@ internal sealed unsafe partial class Translator
 
     private void EmitPushFlagsBody()
     {
-        _high.Forget();
+        ForgetScratch();
         _emit.ParkFlags();
         _emit.Load(Host.Scratch, Host.State, Offset.Temp0);
         _emit.Arithmetic(4, Host.Scratch, (int)EflagsBits.Arithmetic);

@@ -136,8 +136,8 @@ internal sealed unsafe partial class Translator
             _cold[_openOperand].Target = AddTrap(instruction);
         }
 
-        _emit.Lea(Host.Scratch2, Host.CodePage, _offsets[_current + 1], wide: _long);
-        EmitStoreOperand(Host.Scratch2);
+        _emit.Lea(Host.Scratch, Host.CodePage, _offsets[_current + 1], wide: _long);
+        EmitStoreOperand(Host.Scratch);
         if (instruction.Op0Kind == OpKind.Memory)
         {
             _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
@@ -204,7 +204,7 @@ internal sealed unsafe partial class Translator
         EmitCachedJump(NextMode);
         _emit.PatchByte(skip - 1, _emit.Offset - skip);
         _emit.Move(Host.Rcx, Host.Flags, wide: true);
-        _high.Forget();
+        ForgetScratch();
         if (_current + 1 < _count)
         {
             EmitCharge(_current + 1);
@@ -357,7 +357,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>Only links from the grouped translation of the same code lead here.</summary>
-    private bool IsUngrouped => _long && (_mode & ModeKey.Ungrouped) != 0;
+    private bool IsUngrouped => _mode != ModeKey.Grouped(_mode);
 
     /// <summary>The mode in which code goes on behind this block.</summary>
     private uint NextMode => ModeKey.Grouped(_mode);
@@ -508,8 +508,7 @@ internal sealed unsafe partial class Translator
         _emit.Jump(stub.BodyEnd);
     }
 
-    private int PrepareFor(in ColdStub stub) => !stub.Stack ? _thunks.Prepare
-        : (_mode & ModeKey.User) != 0 ? _thunks.UserStackPrepare : _thunks.SupervisorStackPrepare;
+    private int PrepareFor(in ColdStub stub) => stub.Stack ? _thunks.StackPrepare : _thunks.Prepare;
 
     private void EmitColdTrap(in ColdStub stub)
     {

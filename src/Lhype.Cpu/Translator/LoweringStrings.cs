@@ -87,14 +87,25 @@ internal sealed unsafe partial class Translator
     {
         const int MaxBytes = 1 << 20;
         int size = instruction.MemorySize.GetSize();
-        bool source = instruction.Mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd
-            or Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd
-            or Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd;
-        bool destination = instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd);
+        bool source = instruction.Mnemonic is not (Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd
+            or Mnemonic.Stosq or Mnemonic.Scasb or Mnemonic.Scasw or Mnemonic.Scasd or Mnemonic.Scasq);
+        bool destination = instruction.Mnemonic is not (Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd
+            or Mnemonic.Lodsq);
         int trap = AddTrap(instruction);
         FreeFlags();
-        _emit.Arithmetic(7, Host.Rcx, MaxBytes / size);
+        _emit.Arithmetic(7, Host.Rcx, MaxBytes / size, wide: _long);
         AddTrapStub(trap, Condition.Above);
+        if (_long)
+        {
+            _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
+            AddTrapStub(trap, Condition.NotEqual);
+            _emit.Move(Host.Scratch2, Host.Rcx);
+            EmitRunCharge();
+            LowerRepeatedInLongWindow(instruction, source, destination);
+            ContinueAfter(trap);
+            return;
+        }
+
         _emit.Move(Host.Scratch2, Host.Rcx);
         EmitRunCharge();
         _emit.CompareMemory(Host.State, Offset.DirectionStep, 1);
@@ -128,6 +139,79 @@ internal sealed unsafe partial class Translator
 
         ContinueAfter(trap);
     }
+
+    /// <summary>The same upwards in 64-bit code: r9 says how far the host addresses are from RSI, r10 from
+    /// RDI (see TranslatorVcpu.TakeStringRegisters).</summary>
+    private void LowerRepeatedInLongWindow(in Instruction instruction, bool source, bool destination)
+    {
+        if (source)
+        {
+            EmitRegion(Host.Scratch, Host.Rsi);
+        }
+
+        if (destination)
+        {
+            EmitRegion(Host.Scratch2, Host.Rdi);
+        }
+
+        if (source)
+        {
+            _emit.LeaIndexed(Host.Rsi, Host.Rsi, Host.Scratch);
+        }
+
+        if (destination)
+        {
+            _emit.LeaIndexed(Host.Rdi, Host.Rdi, Host.Scratch2);
+        }
+
+        if (Parked)
+        {
+            // UnparkFlags with r8 in place of r10.
+            _emit.Move(Host.Address, Host.Rax, wide: true);
+            _emit.Move(Host.Rax, Host.Flags, wide: true);
+            _emit.Bytes(0x04, 0x7F);
+            _emit.Byte(0x9E);
+            _emit.Move(Host.Rax, Host.Address, wide: true);
+            Parked = false;
+        }
+
+        NoteInstruction();
+        _emit.Byte(instruction.HasRepnePrefix ? 0xF2 : 0xF3);
+        int size = instruction.MemorySize.GetSize();
+        if (size == 2)
+        {
+            _emit.Byte(0x66);
+        }
+        else if (size == 8)
+        {
+            _emit.Byte(0x48);
+        }
+
+        _emit.Byte(StringOpcode(instruction.Mnemonic) | (size == 1 ? 0 : 1));
+
+        // reg - x = reg + ~x + 1, which leaves the flags alone.
+        if (source)
+        {
+            _emit.OpRegister(0xF7, 2, Host.Scratch, wide: true);
+            _emit.LeaScaled(Host.Rsi, Host.Rsi, Host.Scratch, 1, 1, wide: true);
+        }
+
+        if (destination)
+        {
+            _emit.OpRegister(0xF7, 2, Host.Scratch2, wide: true);
+            _emit.LeaScaled(Host.Rdi, Host.Rdi, Host.Scratch2, 1, 1, wide: true);
+        }
+    }
+
+    /// <summary>The byte form's opcode.</summary>
+    private static int StringOpcode(Mnemonic mnemonic) => mnemonic switch
+    {
+        Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq => 0xA4,
+        Mnemonic.Cmpsb or Mnemonic.Cmpsw or Mnemonic.Cmpsd or Mnemonic.Cmpsq => 0xA6,
+        Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq => 0xAA,
+        Mnemonic.Lodsb or Mnemonic.Lodsw or Mnemonic.Lodsd or Mnemonic.Lodsq => 0xAC,
+        _ => 0xAE,
+    };
 
     /// <summary>REPE and REPNE CMPS and SCAS upwards, to the end of the nearest page: a kernel's strlen asks
     /// for 4 GiB. If neither the count nor the comparison ended it there, C# goes on.</summary>

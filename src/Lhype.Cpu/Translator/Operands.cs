@@ -10,15 +10,16 @@
 //      body of the instruction on [r8]
 //  E:
 //
-// Kernel code (ModeKey.LinearMap) checks whether the address is in the kernel's map of memory (EmitMapCheck),
-// and looks into the TLBs out of line.
+// Kernel code (ModeKey.LinearMap) checks whether the address is in the kernel's map of memory
+// (EmitMapCheck), and looks into the TLBs out of line.
 //
 // The cold stub calls Prepare. A load then runs the body at H on whatever r8 points to. A store that was
 // bounced runs its own copy of [H, E) and then commits.
 //
-// In a window (ModeKey.Window) there is no check: the body accesses gs:[linear address], and the host's MMU
-// faults where the guest's TLB would miss. The instruction is then run again from its start, or through the
-// TLBs if its page cannot be shown, so nothing of it may be committed before its last access.
+// In a window (ModeKey.Window) there is no check: the body accesses gs:[linear address], or in 64-bit code
+// what LongWindowOperands says, and the host's MMU faults where the guest's TLB would miss. The instruction
+// may then be run again from its start, or through the TLBs if its page cannot be shown, so nothing of it
+// may be committed before its last access.
 
 using Iced.Intel;
 using Lhype.Cpu.Mmu;
@@ -68,12 +69,23 @@ internal sealed unsafe partial class Translator
     /// <summary>The stub of the operand whose body is being emitted, or -1.</summary>
     private int _openOperand = -1;
     private int _operandBase;
+    private int _operandIndex;
     private int _operandOffset;
 
     /// <summary>Emits address and check for the instruction's memory operand; then r8 is the host address and
-    /// the caller emits the body, ending with <see cref="EndOperand"/>.</summary>
-    private void BeginOperand(in Instruction instruction, int size, bool read, bool write)
+    /// the caller emits the body, ending with <see cref="EndOperand"/>. In the window of a 64-bit program the
+    /// operand may be somewhere else than at [r8], which LongInstructionCopy
+    /// (<paramref name="copied"/>) and EmitOnOperand know.</summary>
+    private void BeginOperand(in Instruction instruction, int size, bool read, bool write,
+        bool copied = false)
     {
+        if (Windowed && _long)
+        {
+            BeginWindowOperand(instruction, copied);
+            BeginBody(instruction);
+            return;
+        }
+
         SegmentRegister segment = SegmentOf(instruction.MemorySegment);
         bool segmented = NeedsSegmentCheck(segment, write);
         bool onStack = UsesStackPage && IsStackOperand(instruction, out _, out _);
@@ -97,9 +109,16 @@ internal sealed unsafe partial class Translator
     {
         if (Windowed)
         {
-            NoteBody(instruction);
-            _operandBase = Host.GuestEsp;
-            _operandOffset = displacement;
+            if (_long)
+            {
+                BeginWindowStackOperand(displacement);
+            }
+            else
+            {
+                SetOperand(Host.GuestEsp, -1, displacement);
+            }
+
+            BeginBody(instruction);
             return;
         }
 
@@ -124,8 +143,12 @@ internal sealed unsafe partial class Translator
     /// <summary>The body of the instruction starts here, on the operand at [r8].</summary>
     private void NoteBody(in Instruction instruction)
     {
-        _operandBase = Host.Address;
-        _operandOffset = 0;
+        SetOperand(Host.Address, -1, 0);
+        BeginBody(instruction);
+    }
+
+    private void BeginBody(in Instruction instruction)
+    {
         FlagsForBody(instruction);
         NoteInstruction();
     }
@@ -133,7 +156,7 @@ internal sealed unsafe partial class Translator
     /// <summary>In a body: an opcode on a register and the open operand.</summary>
     private void EmitOnOperand(int opcode, int register, bool wide = false)
     {
-        if (Windowed)
+        if (Windowed && !_long)
         {
             _emit.Byte(0x65);
             if (_operandBase != Host.Address)
@@ -143,7 +166,9 @@ internal sealed unsafe partial class Translator
             }
         }
 
-        _emit.OpMemory(opcode, register, _operandBase, _operandOffset, wide);
+        _emit.Rex(wide, register, System.Math.Max(_operandIndex, 0), _operandBase, force: false);
+        _emit.Byte(opcode);
+        _emit.Memory(register, _operandBase, _operandIndex, _operandOffset);
     }
 
     /// <summary>In a body: mov register, operand, which is a stack slot or a code pointer.</summary>
@@ -158,6 +183,11 @@ internal sealed unsafe partial class Translator
     {
         if (Windowed)
         {
+            if (_long)
+            {
+                EmitWindowAddress();
+            }
+
             NoteBody(instruction);
             return;
         }
@@ -297,9 +327,9 @@ internal sealed unsafe partial class Translator
             return false;
         }
 
-        return instruction.MemorySegment == Register.CS
+        return !_long && (instruction.MemorySegment == Register.CS
             || NeedsSegmentCheck(SegmentOf(instruction.MemorySegment), write: false)
-            || (memory && InstructionCopy.UsesHighByte(instruction) && !CopiesAddress(instruction));
+            || (memory && InstructionCopy.UsesHighByte(instruction) && !CopiesAddress(instruction)));
     }
 
     /// <summary>True if the instruction can be copied into a window with its own address bytes.</summary>

@@ -290,7 +290,7 @@ internal sealed unsafe partial class Thunks
         }
 
         _emitter.Jump(Condition.NotEqual, _declineJumped);
-        EmitForgetStacks();
+        EmitForgetStack();
         _emitter.Store(Host.Address, Host.State, Offset.Cr3, wide: true);
         _emitter.StoreImmediate(Host.State, Offset.UserPolls, 0);
         _emitter.Load(Host.Rsi, Host.State, Offset.LocalLog, wide: true);
@@ -328,12 +328,11 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.NotEqual, _declineJumped);
     }
 
-    /// <summary>See LinearMemory.ForgetStacks.</summary>
-    private void EmitForgetStacks()
+    /// <summary>See LinearMemory.ForgetStack.</summary>
+    private void EmitForgetStack()
     {
         const uint half = (uint)(LinearMemory.NoStack >> 32);
-        _emitter.StoreImmediate(Host.State, Offset.UserStackTag + 4, unchecked((int)half));
-        _emitter.StoreImmediate(Host.State, Offset.SupervisorStackTag + 4, unchecked((int)half));
+        _emitter.StoreImmediate(Host.State, Offset.StackTag + 4, unchecked((int)half));
     }
 
     /// <summary>The tag at [register + displacement] = no page.</summary>
@@ -359,7 +358,7 @@ internal sealed unsafe partial class Thunks
         _emitter.TestBit(Host.Rax, Host.State, Offset.LargeRegions);
         _emitter.Jump(Condition.Below, _declineJumped);
 
-        EmitForgetStacks();
+        EmitForgetStack();
         _emitter.Move(Host.Rax, Host.Address, wide: true);
         _emitter.Arithmetic(Alu.And, Host.Rax, -4096, wide: true);
         _emitter.Move(Host.Rcx, Host.Address);

@@ -1,6 +1,7 @@
-// The stack in 64-bit code without a TLB check for each access. CpuState remembers the page that the stack
-// was in last, with its host address (StackTag, StackDelta; one pair for user and one for supervisor code).
-// It holds only pages that the write TLB holds, so it serves loads and stores alike.
+// The stack of a 64-bit kernel without a TLB check for each access. CpuState remembers the page that the
+// stack was in last, with its host address (StackTag, StackDelta). It holds only pages that the write TLB
+// holds, so it serves loads and stores alike. Programs need no such thing: if they are hot they have a
+// window.
 //
 //  - An access of its own compares with that page:  mov r9, r8; sub r9, [tag]; cmp r9, 4096 - size; ja cold.
 //  - Accesses of one block that are a known distance from each other (pushes, pops, [rsp + n], with RSP moved
@@ -9,7 +10,7 @@
 // Whatever fails goes through the TLBs: a single access by Thunks.StackPrepare, a group by a translation of
 // the same code without groups (ModeKey.Ungrouped), which is made when it is first needed and jumped to from
 // then on. That also covers a frame that lies across two pages. The pages are forgotten with the TLBs
-// (LinearMemory.ForgetStacks).
+// (LinearMemory.ForgetStack).
 
 using Iced.Intel;
 using Offset = Lhype.Cpu.CpuState.Offset;
@@ -32,11 +33,7 @@ internal sealed unsafe partial class Translator
         internal int Accesses;
     }
 
-    private bool UsesStackPage => _long && (_mode & ModeKey.Flat) != 0;
-
-    private int StackTag => (_mode & ModeKey.User) != 0 ? Offset.UserStackTag : Offset.SupervisorStackTag;
-
-    private int StackDelta => StackTag + 8;
+    private bool UsesStackPage => _long && (_mode & (ModeKey.Flat | ModeKey.User)) == ModeKey.Flat;
 
     /// <summary>Finds the groups of the block.</summary>
     private void ComputeStackGroups()
@@ -278,7 +275,7 @@ internal sealed unsafe partial class Translator
     private void EmitRangeCheck(in StackGroup group)
     {
         _emit.Lea(Host.Scratch, Host.GuestEsp, group.Low, wide: true);
-        _emit.OperateLoad(Alu.Sub, Host.Scratch, Host.State, StackTag, wide: true);
+        _emit.OperateLoad(Alu.Sub, Host.Scratch, Host.State, Offset.StackTag, wide: true);
         _emit.Arithmetic(Alu.Compare, Host.Scratch, 4096 - (group.High - group.Low), wide: true);
     }
 
@@ -288,7 +285,7 @@ internal sealed unsafe partial class Translator
     {
         StackGroup group = _groups[stub.Index];
         _emit.Lea(Host.Address, Host.GuestEsp, group.Low, wide: true);
-        _emit.Call((_mode & ModeKey.User) != 0 ? _thunks.UserStackFill : _thunks.SupervisorStackFill);
+        _emit.Call(_thunks.StackFill);
         EmitRangeCheck(group);
         _emit.Jump(Condition.NotAbove, stub.BodyStart);
         if (stub.FlagsParked)
@@ -310,7 +307,7 @@ internal sealed unsafe partial class Translator
     /// <summary>r8 = host address of an access of a group.</summary>
     private void EmitGroupedAddress(int displacement)
     {
-        _emit.Load(Host.Address, Host.State, StackDelta, wide: true);
+        _emit.Load(Host.Address, Host.State, Offset.StackDelta, wide: true);
         _emit.LeaScaled(Host.Address, Host.Address, Host.GuestEsp, 1, displacement, wide: true);
     }
 
@@ -319,10 +316,10 @@ internal sealed unsafe partial class Translator
     private int EmitStackCheck(int size)
     {
         _emit.Move(Host.Scratch, Host.Address, wide: true);
-        _emit.OperateLoad(Alu.Sub, Host.Scratch, Host.State, StackTag, wide: true);
+        _emit.OperateLoad(Alu.Sub, Host.Scratch, Host.State, Offset.StackTag, wide: true);
         _emit.Arithmetic(Alu.Compare, Host.Scratch, 4096 - size, wide: true);
         int miss = _emit.JumpForward(Condition.Above);
-        _emit.OperateLoad(Alu.Add, Host.Address, Host.State, StackDelta, wide: true);
+        _emit.OperateLoad(Alu.Add, Host.Address, Host.State, Offset.StackDelta, wide: true);
         return miss;
     }
 }

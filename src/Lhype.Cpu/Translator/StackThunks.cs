@@ -10,29 +10,23 @@ internal sealed unsafe partial class Thunks
 {
     /// <summary>r8 = linear address: its page becomes the page of the stack if the write TLB has it. Changes
     /// r9, r10 and flags.</summary>
-    internal int UserStackFill { get; private set; }
-    /// <summary>The same for supervisor code.</summary>
-    internal int SupervisorStackFill { get; private set; }
+    internal int StackFill { get; private set; }
     /// <summary>As <see cref="Prepare"/>, for an access that missed the page of the stack.</summary>
-    internal int UserStackPrepare { get; private set; }
-    /// <summary>The same for supervisor code.</summary>
-    internal int SupervisorStackPrepare { get; private set; }
+    internal int StackPrepare { get; private set; }
 
     private void EmitStackThunks()
     {
-        UserStackFill = EmitStackFill(user: true);
-        SupervisorStackFill = EmitStackFill(user: false);
-        UserStackPrepare = EmitStackPrepare(user: true);
-        SupervisorStackPrepare = EmitStackPrepare(user: false);
+        StackFill = EmitStackFill();
+        StackPrepare = EmitStackPrepare();
     }
 
-    private int EmitStackFill(bool user)
+    private int EmitStackFill()
     {
         Align();
         int start = _emitter.Offset;
         CodeLabel miss = new();
-        int tag = user ? Offset.UserStackTag : Offset.SupervisorStackTag;
-        int table = CpuState.DataTlbOffset(user, write: true);
+        const int tag = Offset.StackTag;
+        int table = CpuState.DataTlbOffset(user: false, write: true);
         EmitSlot();
         _emitter.Move(Host.Scratch2, Host.Address, wide: true);
         _emitter.Arithmetic(Alu.And, Host.Scratch2, -4096, wide: true);
@@ -54,15 +48,15 @@ internal sealed unsafe partial class Thunks
         _emitter.Arithmetic(Alu.And, Host.Scratch, (CpuState.TlbEntries - 1) << 4);
     }
 
-    private int EmitStackPrepare(bool user)
+    private int EmitStackPrepare()
     {
         Align();
         int start = _emitter.Offset;
         CodeLabel notWritable = new();
         CodeLabel miss = new();
-        int tag = user ? Offset.UserStackTag : Offset.SupervisorStackTag;
-        int writable = CpuState.DataTlbOffset(user, write: true);
-        int readable = CpuState.DataTlbOffset(user, write: false);
+        const int tag = Offset.StackTag;
+        int writable = CpuState.DataTlbOffset(user: false, write: true);
+        int readable = CpuState.DataTlbOffset(user: false, write: false);
         _emitter.Store(Host.Scratch, Host.State, Offset.StackInfo, wide: true);
         _emitter.Arithmetic(Alu.And, Host.Scratch, (int)AccessInfo.SizeMask);
         _emitter.LeaIndexed(Host.Scratch2, Host.Address, Host.Scratch);

@@ -228,10 +228,10 @@ internal sealed unsafe partial class Thunks
         _emitter.Arithmetic(Alu.And, temporary, unchecked((int)~ModeKey.Privilege));
         _emitter.OperateLoad(Alu.Or, temporary, Host.State,
             user ? Offset.UserModeBits : Offset.SupervisorModeBits);
-        if (wide)
+        if (wide && !user)
         {
-            // What is left of a window or of a 32-bit kernel's map means nothing to 64-bit code.
-            _emitter.Arithmetic(Alu.And, temporary, unchecked((int)~ModeKey.Ungrouped));
+            // What is left of a 32-bit kernel's map means nothing to 64-bit code.
+            _emitter.Arithmetic(Alu.And, temporary, unchecked((int)~ModeKey.LinearMap));
         }
 
         _emitter.Store(temporary, Host.State, Offset.ModeKey);

@@ -52,8 +52,16 @@ internal sealed unsafe partial class Thunks
         CrossPage = EmitRipExit(ExitReason.CrossPage, leave, Host.Address);
         HostFault = emitter.Offset;
         emitter.Byte(0xFC);
+        EmitFaultRegisters(store: true);
+        emitter.Load(Host.Address, Host.State, Offset.Temp0, wide: true);
+        emitter.Store(Host.Address, Host.State, Offset.HostFaultTemp, wide: true);
         emitter.Store(Host.Flags, Host.State, Offset.Temp0, wide: true);
         emitter.Patch(EmitReason(ExitReason.HostFault), leave);
+        Resume = emitter.Offset;
+        emitter.Load(Host.Address, Host.State, Offset.HostFaultTemp, wide: true);
+        emitter.Store(Host.Address, Host.State, Offset.Temp0, wide: true);
+        EmitFaultRegisters(store: false);
+        emitter.OpMemory(0xFF, 4, Host.State, Offset.ExitHostPc);
         Prepare = EmitPrepare(prepare, leave);
         foreach (int size in LookUpSizes)
         {
@@ -85,6 +93,8 @@ internal sealed unsafe partial class Thunks
     internal int CrossPage { get; }
     /// <summary>Where the signal handler resumes.</summary>
     internal int HostFault { get; }
+    /// <summary>Runs the host instruction that faulted once more; what C# is to enter for that.</summary>
+    internal int Resume { get; }
     /// <summary>r8 = address, r9d = AccessInfo; returns r8 = host address, ZF clear if it is the bounce
     /// buffer. Changes r9 and r10 and flags.</summary>
     internal int Prepare { get; }
@@ -105,6 +115,15 @@ internal sealed unsafe partial class Thunks
     internal int Enter { get; }
     /// <summary>First offset free for blocks.</summary>
     internal int End { get; }
+
+    private void EmitFaultRegisters(bool store)
+    {
+        for (int i = 0; i < 3; i++)
+        {
+            _emitter.OpMemory(store ? 0x89 : 0x8B, Host.Address + i, Host.State,
+                Offset.HostFaultGpr + (i * 8), wide: true);
+        }
+    }
 
     private int EmitReason(ExitReason reason)
     {

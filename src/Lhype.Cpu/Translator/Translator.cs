@@ -164,6 +164,7 @@ internal sealed unsafe partial class Translator
         for (_current = 0; _current < _count; _current++)
         {
             ended = Lower(_instructions[_current]);
+            FollowNear(_instructions[_current]);
         }
 
         if (!ended)
@@ -353,14 +354,25 @@ internal sealed unsafe partial class Translator
     private bool Parked
     {
         get => _high.Parked;
-        set => _high.Parked = value;
+        set
+        {
+            _high.Parked = value;
+            ForgetNear();
+        }
     }
 
     /// <summary>C# goes on here after it has executed a trapped instruction.</summary>
     private void ContinueAfter(int trap)
     {
         _traps[trap].Continuation = _emit.Offset;
+        ForgetScratch();
+    }
+
+    /// <summary>Other code has run: r10 and r11 may have changed.</summary>
+    private void ForgetScratch()
+    {
         _high.Forget();
+        ForgetNear();
     }
 
     /// <summary>The guest's flags are in the host flags from here on.</summary>

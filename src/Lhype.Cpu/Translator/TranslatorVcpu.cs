@@ -28,6 +28,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
 
     private readonly GuestRam _ram;
     private readonly ICpuBus _bus;
+    private readonly GuardedMemory _stateMemory;
     private readonly CpuState* _state;
     private readonly LinearMemory _memory;
     private readonly CodeMemory _code;
@@ -57,8 +58,8 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     {
         _ram = ram;
         _bus = bus;
-        _state = (CpuState*)NativeMemory.AlignedAlloc(CpuState.SizeBytes, 4096);
-        NativeMemory.Clear(_state, CpuState.SizeBytes);
+        _stateMemory = new GuardedMemory(CpuState.SizeBytes, (nuint)CpuState.RegionGuardBytes);
+        _state = (CpuState*)_stateMemory.Start;
         _memory = new LinearMemory(_state, ram, bus, options.AlwaysWindow, options.AlwaysMapAt);
         _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
@@ -173,7 +174,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _returns.Dispose();
         _memory.Dispose();
         _handle.Free();
-        NativeMemory.AlignedFree(_state);
+        _stateMemory.Dispose();
     }
 
     /// <inheritdoc/>
@@ -342,7 +343,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     private static bool IsWindowMode(uint mode)
     {
         const uint wanted = ModeKey.User | ModeKey.Flat | ModeKey.Code32;
-        return (mode & (wanted | ModeKey.SingleStep | ModeKey.LongMode)) == wanted;
+        return (mode & (wanted | ModeKey.SingleStep | ModeKey.Compatibility)) == wanted;
     }
 
     /// <summary>Runs emitted code from <paramref name="code"/> until something needs the loop above. False:
@@ -608,76 +609,6 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
     {
         uint parked = (uint)_state->Temp0;
         _state->ArithFlags = ((parked >> 8) & 0xFF) | ((parked & 1) << 11);
-    }
-
-    /// <summary>The host raised an exception in emitted code. Returns where to go on in emitted code, or null
-    /// for the loop; <paramref name="alive"/> is false after a triple fault.</summary>
-    private byte* HandleHostFault(out bool alive)
-    {
-        _statistics.HostSignals++;
-        alive = true;
-        int offset = (int)(_state->ExitHostPc - (ulong)_code.Executable);
-        ref Block block = ref BlockOfFault(offset);
-        MapEntry entry = _cache.FindInstruction(block, offset);
-        if (entry.FlagsParked)
-        {
-            TakeParkedFlags();
-        }
-
-        if (_state->HostTrap == Vector.PageFault && _memory.Window.Contains(_state->HostFaultAddress))
-        {
-            // String instructions run on host addresses in a window.
-            for (int i = 0; i < 8; i++)
-            {
-                _state->Gpr[i] = (uint)_state->Gpr[i];
-            }
-
-            WindowFault result = _memory.Window.Resolve(_state->HostFaultAddress,
-                (_state->HostError & 2) != 0);
-            _modeDirty |= _state->WindowActive == 0;
-            if (result == WindowFault.Mapped)
-            {
-                return _code.Executable + _cache.StartOfInstruction(block, entry);
-            }
-
-            _ = LocateFault(_state->ExitHostPc);
-            if (result == WindowFault.Unmappable)
-            {
-                _stepOut = true;
-                return null;
-            }
-
-            alive = Deliver();
-            return null;
-        }
-
-        _ = LocateFault(_state->ExitHostPc);
-        alive = DeliverHostFault();
-        return null;
-    }
-
-    private bool DeliverHostFault()
-    {
-        switch (_state->HostTrap)
-        {
-            case Vector.DivideError or Vector.InvalidOpcode or Vector.FloatingPoint:
-                _ = Fault.Raise(_state, _state->HostTrap);
-                break;
-            case Vector.SimdFloatingPoint:
-                // SDM vol. 3, 2.5: without CR4.OSXMMEXCPT an unmasked SIMD exception is #UD.
-                _ = Fault.Raise(_state, (_state->Cr4 & ControlBits.Cr4Osxmmexcpt) != 0
-                    ? Vector.SimdFloatingPoint : Vector.InvalidOpcode);
-                break;
-            case Vector.GeneralProtection:
-                _ = Fault.Raise(_state, Vector.GeneralProtection);
-                break;
-            default:
-                Invariant.Fail($"host exception {_state->HostTrap} at guest address {LinearRip:x} "
-                    + $"(host {_state->ExitHostPc:x}, address {_state->HostFaultAddress:x})");
-                break;
-        }
-
-        return Deliver();
     }
 
     private void PrepareThread()
