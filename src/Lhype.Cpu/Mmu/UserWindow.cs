@@ -129,8 +129,9 @@ internal sealed unsafe class UserWindow : IDisposable
         WindowRegion? region = _long ? RegionOfHost(hostAddress) : _low;
         if (region == null)
         {
-            return !IsBehindTable(hostAddress) && TryAddRegion(hostAddress - Nowhere)
-                ? WindowFault.Moved : Odd();
+            // An operand may begin in the TiB beside that of its base register.
+            return !IsBehindTable(hostAddress) && !HasRegion(hostAddress - Nowhere)
+                && TryAddRegion(hostAddress - Nowhere) ? WindowFault.Moved : Odd();
         }
 
         ulong linear = hostAddress - region.Addend;
@@ -142,7 +143,8 @@ internal sealed unsafe class UserWindow : IDisposable
         if (!PageWalk.TryTranslate(_state, _ram, linear, write ? AccessKind.Write : AccessKind.Read,
             user: true, out PageTranslation translation))
         {
-            return WindowFault.GuestFault;
+            // In the last page the operand may reach what is not canonical, which comes before #PF.
+            return _long && linear >= UserBytes - 4096 ? Odd() : WindowFault.GuestFault;
         }
 
         return IsShowable(translation, write) && TryShow(region, linear, translation)
@@ -306,6 +308,9 @@ internal sealed unsafe class UserWindow : IDisposable
 
         return true;
     }
+
+    private bool HasRegion(ulong linear) =>
+        linear < UserBytes && _state->Regions[linear >> RegionShift] != Nowhere;
 
     private bool IsBehindTable(ulong hostAddress) =>
         hostAddress - ((ulong)_state + CpuState.SizeBytes) < CpuState.RegionGuardBytes;

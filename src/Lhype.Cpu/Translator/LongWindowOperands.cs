@@ -227,7 +227,11 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        if (TryStep(instruction, out int step))
+        if (!KeepsScratch(instruction))
+        {
+            ForgetNear();
+        }
+        else if (TryStep(instruction, out int step))
         {
             _nearMoved += step;
             if (_nearMoved is > -MaxNear and < MaxNear)
@@ -242,6 +246,16 @@ internal sealed unsafe partial class Translator
 
         ForgetNear();
     }
+
+    /// <summary>True for the instructions whose lowering leaves r10 alone, or says so if it does
+    /// not.</summary>
+    private bool KeepsScratch(in Instruction instruction) => _classes.KindOf(instruction, _mode) switch
+    {
+        InstructionKind.Copy or InstructionKind.Nop => true,
+        InstructionKind.Special => instruction.Mnemonic is Mnemonic.Push or Mnemonic.Pop or Mnemonic.Lea
+            || instruction.IsJccShortOrNear,
+        _ => false,
+    };
 
     /// <summary>True if the instruction moves the register r10 stands for by a constant.</summary>
     private bool TryStep(in Instruction instruction, out int step)
