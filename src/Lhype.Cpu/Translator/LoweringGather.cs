@@ -119,8 +119,10 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>The base, or without one the address size, has 64 bits.</summary>
-    private bool IsWideAddress(in Instruction instruction) => _long && (instruction.MemoryBase != Register.None
-        ? instruction.MemoryBase is >= Register.RAX and <= Register.R15 : instruction.MemoryDisplSize == 8);
+    private bool IsWideAddress(in Instruction instruction) => _long
+        && (instruction.MemoryBase != Register.None
+            ? instruction.MemoryBase is >= Register.RAX and <= Register.R15
+            : instruction.MemoryDisplSize == 8);
 
     /// <summary>vmovdqu between a register and the buffer.</summary>
     private void EmitVectorMove(bool store, Register register, int offset)
