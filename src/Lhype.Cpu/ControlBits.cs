@@ -51,10 +51,15 @@ public static class ControlBits
     public const ulong Cr4Osfxsr = 1 << 9;
     /// <summary>CR4.OSXMMEXCPT: SIMD exceptions raise #XM.</summary>
     public const ulong Cr4Osxmmexcpt = 1 << 10;
+    /// <summary>CR4.UMIP: SGDT, SIDT, SLDT, SMSW and STR only at CPL 0.</summary>
+    public const ulong Cr4Umip = 1 << 11;
     /// <summary>CR4.FSGSBASE: RDFSBASE and its family are enabled.</summary>
     public const ulong Cr4Fsgsbase = 1 << 16;
     /// <summary>CR4.OSXSAVE: XSAVE, XGETBV and XSETBV are enabled, and AVX if XCR0 says so.</summary>
     public const ulong Cr4Osxsave = 1 << 18;
+    /// <summary>CR4.PCIDE: bits 0-11 of CR3 name a process context, and bit 63 of a value loaded keeps its
+    /// translations.</summary>
+    public const ulong Cr4Pcide = 1 << 17;
     /// <summary>CR4.SMEP: no supervisor fetch from user pages.</summary>
     public const ulong Cr4Smep = 1 << 20;
     /// <summary>CR4.SMAP: no supervisor data access to user pages.</summary>

@@ -126,7 +126,7 @@ public sealed partial class CpuModel
             mask |= HasPerformanceCounters ? ControlBits.Cr4Pce : 0;
             mask |= Has(Fxsr) ? ControlBits.Cr4Osfxsr : 0;
             mask |= HasXsave ? ControlBits.Cr4Osxsave : 0;
-            return mask | (Has(Sse) ? ControlBits.Cr4Osxmmexcpt : 0);
+            return mask | SystemCr4 | (Has(Sse) ? ControlBits.Cr4Osxmmexcpt : 0);
         }
     }
 
@@ -225,7 +225,7 @@ public sealed partial class CpuModel
         CpuidFeature.POPCNT => (_ecx1 & Popcnt) != 0,
         CpuidFeature.RDRAND => (_ecx1 & Rdrand) != 0,
         CpuidFeature.PREFETCHW => (_ecxExtended & ExtendedPrefetchw) != 0,
-        _ => AcceptsVector(feature),
+        _ => AcceptsVector(feature) || AcceptsSystem(feature),
     };
 
     /// <summary>What CPUID returns for EAX = <paramref name="leaf"/> and ECX = <paramref name="subleaf"/>.
@@ -251,7 +251,7 @@ public sealed partial class CpuModel
     {
         0 => new(_maxLeaf, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
         // One logical CPU with APIC ID 0; CLFLUSH lines of 64 bytes.
-        1 => new(Signature, Has(Clfsh) ? 0x0001_0800u : 0, _ecx1, _edx1),
+        1 => new(Signature, Has(Clfsh) ? 0x0001_0800u : 0, _ecx1 | SystemEcx1, _edx1),
         // One descriptor, 0xFF: "see leaf 4". Older CPUs list 16 KiB L1 caches and a 512 KiB L2.
         2 => _maxLeaf >= 4 ? new(0xFF01, 0, 0, 0) : new(0x0302_0101, 0, 0, 0x0C04_0843),
         4 => QueryCache(subleaf),
@@ -259,7 +259,8 @@ public sealed partial class CpuModel
         6 => new(4, 0, 0, 0),
         7 => subleaf switch
         {
-            0 => new(_eax7Sub1 != 0 ? 1u : 0, FdpOnErrorOnly | EnhancedRepMove | NoFcsFds | _ebx7, _ecx7,
+            0 => new(_eax7Sub1 != 0 ? 1u : 0,
+                FdpOnErrorOnly | EnhancedRepMove | NoFcsFds | _ebx7 | SystemEbx7, _ecx7 | SystemEcx7,
                 FastShortRepMove | ArchCapabilitiesBit),
             1 => new(_eax7Sub1, 0, 0, 0),
             _ => default,
@@ -306,7 +307,7 @@ public sealed partial class CpuModel
     private CpuidResult QueryExtended(uint leaf) => leaf switch
     {
         0x8000_0000 => new(0x8000_0008, 0, 0, 0),
-        0x8000_0001 => new(0, 0, _ecxExtended, _edxExtended),
+        0x8000_0001 => new(0, 0, _ecxExtended, _edxExtended | SystemExtendedEdx),
         0x8000_0002 => Text("Lhype virtual CP"),
         0x8000_0003 => Text("U"),
         0x8000_0004 => Text(""),

@@ -227,6 +227,8 @@ public sealed unsafe partial class Processor
                 return RaiseProtection();
             case Mnemonic.Swapgs:
                 return ExecuteSwapGs();
+            case Mnemonic.Invpcid:
+                return ExecuteInvalidateContext(instruction);
             case Mnemonic.Rdfsbase or Mnemonic.Wrfsbase:
                 return ExecuteThreadBase(instruction, SegmentRegister.Fs,
                     instruction.Mnemonic == Mnemonic.Wrfsbase);
@@ -366,7 +368,7 @@ public sealed unsafe partial class Processor
 
         if (source is >= Register.ES and <= Register.GS)
         {
-            return TryStoreSelectorLike(instruction, (uint)ReadRegister(source));
+            return TryStoreSelector(instruction, (uint)ReadRegister(source));
         }
 
         if (target is >= Register.CR0 and <= Register.CR15)
@@ -400,9 +402,11 @@ public sealed unsafe partial class Processor
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Sldt:
-                return TryStoreSelectorLike(instruction, _state->Segment(SegmentRegister.Ldtr).Selector);
+                return RequireShownToUser()
+                    && TryStoreSelector(instruction, _state->Segment(SegmentRegister.Ldtr).Selector);
             case Mnemonic.Str:
-                return TryStoreSelectorLike(instruction, _state->Segment(SegmentRegister.Tr).Selector);
+                return RequireShownToUser()
+                    && TryStoreSelector(instruction, _state->Segment(SegmentRegister.Tr).Selector);
             case Mnemonic.Lar:
                 return ExecuteLoadAccessOrLimit(instruction, limit: false);
             case Mnemonic.Lsl:

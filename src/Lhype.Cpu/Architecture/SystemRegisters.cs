@@ -16,7 +16,7 @@ public sealed unsafe partial class Processor
 
     /// <summary>CR4 bits whose change invalidates every translation (SDM vol. 3, 4.10.4.1).</summary>
     private const ulong Cr4Translation = ControlBits.Cr4Pse | ControlBits.Cr4Pae | ControlBits.Cr4Pge
-        | ControlBits.Cr4Smep | ControlBits.Cr4Smap;
+        | ControlBits.Cr4Smep | ControlBits.Cr4Smap | ControlBits.Cr4Pcide;
 
     /// <summary>CR4 bits whose change reloads the PDPTEs in PAE mode.</summary>
     private const ulong Cr4Pdptes = ControlBits.Cr4Pse | ControlBits.Cr4Pae | ControlBits.Cr4Pge
@@ -111,7 +111,7 @@ public sealed unsafe partial class Processor
         {
             bool refused = paging
                 ? (_state->Cr4 & ControlBits.Cr4Pae) == 0 || longSegment || !IsTaskWide
-                : IsLongCode;
+                : IsLongCode || (_state->Cr4 & ControlBits.Cr4Pcide) != 0;
             if (refused)
             {
                 return RaiseProtection();
@@ -149,6 +149,7 @@ public sealed unsafe partial class Processor
         const ulong pae = ControlBits.Cr4Pae;
         if (IsLongMode)
         {
+            value = WithoutKeepBit(value);
             if (value >> PageWalk.PhysicalAddressBits != 0)
             {
                 return false;
@@ -173,6 +174,11 @@ public sealed unsafe partial class Processor
         }
 
         ulong changed = _state->Cr4 ^ value;
+        if (!MayEnableContexts(changed & value))
+        {
+            return RaiseProtection();
+        }
+
         if ((value & ControlBits.Cr4Pae) != 0 && (_state->Cr0 & ControlBits.Cr0Paging) != 0
             && !IsLongMode && (changed & Cr4Pdptes) != 0 && !TryLoadPdptes(_state->Cr3))
         {
@@ -220,12 +226,17 @@ public sealed unsafe partial class Processor
         return TrySetCr0((_state->Cr0 & ~0xEUL) | (value & 0xF));
     }
 
+    /// <summary>UMIP: where the system's tables lie is no business of programs (SDM vol. 3, 2.5).</summary>
+    private bool RequireShownToUser() =>
+        (_state->Cr4 & ControlBits.Cr4Umip) == 0 || _state->Cpl == 0 || RaiseProtection();
+
     /// <summary>SMSW: a 32-bit register receives all of CR0, memory always 16 bits.</summary>
     private bool ExecuteStoreMachineStatus(in Instruction instruction) =>
-        TryStoreSelectorLike(instruction, (uint)_state->Cr0);
+        RequireShownToUser() && TryStoreSelector(instruction, (uint)_state->Cr0);
 
-    /// <summary>SMSW, SLDT and STR: memory receives 16 bits whatever the operand size.</summary>
-    private bool TryStoreSelectorLike(in Instruction instruction, uint value)
+    /// <summary>SMSW, SLDT, STR and MOV from a segment register: memory receives 16 bits whatever the operand
+    /// size.</summary>
+    private bool TryStoreSelector(in Instruction instruction, uint value)
     {
         int size = instruction.Op0Kind == OpKind.Register ? SizeOf(instruction.Op0Register) : 2;
         return TryWriteOperand(instruction, 0, size, value);
@@ -299,7 +310,7 @@ public sealed unsafe partial class Processor
         int bytes = TableBytes;
         *(ushort*)image = (ushort)limit;
         *(ulong*)(image + 2) = tableBase;
-        return TryOperandAddress(instruction, bytes, write: true, out ulong linear)
+        return RequireShownToUser() && TryOperandAddress(instruction, bytes, write: true, out ulong linear)
             && _memory.TryWriteBytes(linear, image, bytes, IsUser);
     }
 

@@ -12,8 +12,8 @@ namespace Lhype.Cpu.Mmu;
 /// <summary>How emitted code may walk the guest's page tables.</summary>
 internal enum WalkKind : uint
 {
-    /// <summary>Not at all: paging is off, or one of the rarer rights (WP clear, SMEP, SMAP) is in
-    /// force.</summary>
+    /// <summary>Not at all: paging is off, or one of the rarer rights (WP clear, SMAP) is in force.
+    /// SMEP is about instruction fetches, which C# looks up.</summary>
     None,
     /// <summary>4-byte entries; bit 7 of a page-directory entry means nothing.</summary>
     Legacy,
@@ -84,8 +84,7 @@ public sealed unsafe partial class LinearMemory
     private WalkKind EmittedWalk()
     {
         const ulong needed = ControlBits.Cr0Paging | ControlBits.Cr0WriteProtect;
-        if ((_state->Cr0 & needed) != needed
-            || (_state->Cr4 & (ControlBits.Cr4Smap | ControlBits.Cr4Smep)) != 0)
+        if ((_state->Cr0 & needed) != needed || (_state->Cr4 & ControlBits.Cr4Smap) != 0)
         {
             return WalkKind.None;
         }

@@ -271,11 +271,13 @@ internal sealed unsafe class UserWindow : IDisposable
     }
 
     /// <summary>Host minus linear address around <paramref name="linear"/>, which is a constant for as long
-    /// as the vCPU lives. False: there is nothing that a program could access, or no region is left.</summary>
+    /// as the vCPU lives. False: there is nothing that a program could access, or no region is
+    /// left.</summary>
     internal bool TryGetAddend(ulong linear, out ulong addend)
     {
         addend = linear < UserBytes ? _state->Regions[linear >> RegionShift] : Nowhere;
-        if (addend == Nowhere && PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: true, out _)
+        if (addend == Nowhere
+            && PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: true, out _)
             && TryAddRegion(linear))
         {
             addend = _state->Regions[linear >> RegionShift];

@@ -23,8 +23,8 @@ internal sealed unsafe class WindowRegion : IDisposable
         _shown = (ulong*)NativeMemory.AllocZeroed((nuint)(span >> 15));
     }
 
-    /// <summary>A region of <paramref name="span"/> bytes from the linear address <paramref name="first"/> on,
-    /// a multiple of the span. Null if the host has no addresses left for it.</summary>
+    /// <summary>A region of <paramref name="span"/> bytes from the linear address <paramref name="first"/>
+    /// on, a multiple of the span. Null if the host has no addresses left for it.</summary>
     internal static WindowRegion? TryCreate(GuestRam ram, ulong span, ulong first) =>
         AddressWindow.TryReserve(ram, span) is { } host ? new WindowRegion(host, span, first) : null;
 

@@ -55,10 +55,9 @@ internal sealed class InstructionClasses
 
         switch (instruction.Mnemonic)
         {
-            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Lmsw or Mnemonic.Clts
-                or Mnemonic.Wbinvd
-                or Mnemonic.Invd or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss
-                or Mnemonic.Xsetbv:
+            case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Lmsw
+                or Mnemonic.Clts or Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Xsetbv or Mnemonic.Popf
+                or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
                 return instruction.Op0Kind == OpKind.Register
@@ -212,6 +211,8 @@ internal sealed class InstructionClasses
     private static bool IsEmittedLong(in Instruction instruction, bool ring0) => instruction.Mnemonic switch
     {
         Mnemonic.Syscall => true,
+        Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase =>
+            instruction.Op0Register is not (Register.ESP or Register.RSP),
         Mnemonic.Sysretq or Mnemonic.Iretq or Mnemonic.Swapgs or Mnemonic.Popfq or Mnemonic.Invlpg => ring0,
         Mnemonic.Mov => ring0 && instruction.Op0Kind == OpKind.Register
             && instruction.Op1Kind == OpKind.Register
@@ -223,7 +224,8 @@ internal sealed class InstructionClasses
     /// <summary>The emitted system instructions behind which the block continues.</summary>
     private static bool GoesOnInBlock(in Instruction instruction) => instruction.Mnemonic switch
     {
-        Mnemonic.Rdtsc or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Swapgs => true,
+        Mnemonic.Rdtsc or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Swapgs or Mnemonic.Rdfsbase
+            or Mnemonic.Rdgsbase or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase => true,
         Mnemonic.Pop => instruction.Op0Register is Register.DS or Register.ES,
         Mnemonic.Mov => instruction.Op0Register is Register.DS or Register.ES
             || instruction.Op1Register.IsCR(),
@@ -238,8 +240,9 @@ internal sealed class InstructionClasses
         || instruction.Mnemonic is Mnemonic.In or Mnemonic.Out or Mnemonic.Rdtsc or Mnemonic.Cpuid
             or Mnemonic.Rdmsr or Mnemonic.Fxsave or Mnemonic.Fxrstor or Mnemonic.Fnsave or Mnemonic.Frstor
             or Mnemonic.Fxsave64 or Mnemonic.Fxrstor64 or Mnemonic.Swapgs or Mnemonic.Rdtscp
-            or Mnemonic.Invlpg or Mnemonic.Hlt or Mnemonic.Pushad or Mnemonic.Popad or Mnemonic.Sti
-            or Mnemonic.Cli or Mnemonic.Vldmxcsr
+            or Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase
+            or Mnemonic.Wrfsbase or Mnemonic.Wrgsbase or Mnemonic.Hlt or Mnemonic.Pushad
+            or Mnemonic.Popad or Mnemonic.Sti or Mnemonic.Cli or Mnemonic.Vldmxcsr
         || IsSaveRestore(instruction.Mnemonic) || InstructionForms.IsGather(instruction.Mnemonic)
         || InstructionForms.IsMaskedMove(instruction.Mnemonic);
 

@@ -21,6 +21,10 @@ internal sealed unsafe partial class Thunks
     internal int LongInterruptReturn { get; private set; }
     internal int LongPopFlags { get; private set; }
     internal int LongLoadCr3 { get; private set; }
+    internal int ReadFsBase { get; private set; }
+    internal int ReadGsBase { get; private set; }
+    internal int WriteFsBase { get; private set; }
+    internal int WriteGsBase { get; private set; }
 
     private void EmitLongThunks(CpuModel model)
     {
@@ -29,6 +33,36 @@ internal sealed unsafe partial class Thunks
         LongInterruptReturn = EmitLongInterruptReturn(model);
         LongPopFlags = EmitPopFlags(model, slot: 8);
         LongLoadCr3 = EmitLoadCr3(wide: true);
+        ReadFsBase = EmitThreadBase(SegmentRegister.Fs, write: false);
+        ReadGsBase = EmitThreadBase(SegmentRegister.Gs, write: false);
+        WriteFsBase = EmitThreadBase(SegmentRegister.Fs, write: true);
+        WriteGsBase = EmitThreadBase(SegmentRegister.Gs, write: true);
+    }
+
+    /// <summary>RDFSBASE and its family; r8 = base.</summary>
+    private int EmitThreadBase(SegmentRegister register, bool write)
+    {
+        int start = EmitStart();
+        int offset = SegmentOffset(register);
+        _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Fsgsbase);
+        _emitter.Jump(Condition.Equal, _declineCalled);
+        if (write)
+        {
+            _emitter.Move(Host.Rax, Host.Address, wide: true);
+            _emitter.ShiftLeft(Host.Rax, 16, wide: true);
+            _emitter.OpRegister(0xC1, 7, Host.Rax, wide: true);
+            _emitter.Byte(16);
+            _emitter.Operate(Alu.Compare, Host.Rax, Host.Address, wide: true);
+            _emitter.Jump(Condition.NotEqual, _declineCalled);
+            _emitter.Store(Host.Address, Host.State, offset, wide: true);
+        }
+        else
+        {
+            _emitter.Load(Host.Address, Host.State, offset, wide: true);
+        }
+
+        EmitReturn();
+        return start;
     }
 
     private void EmitRequireSyscall()

@@ -34,6 +34,14 @@ internal sealed unsafe partial class Translator
                 _emit.Store(Host.Scratch, Host.State, Offset.KernelGsBase, wide: true);
                 _emit.Store(Host.Scratch2, Host.State, gsBase, wide: true);
                 return false;
+            case Mnemonic.Rdfsbase:
+                return LowerThreadBase(instruction, _thunks.ReadFsBase, write: false);
+            case Mnemonic.Rdgsbase:
+                return LowerThreadBase(instruction, _thunks.ReadGsBase, write: false);
+            case Mnemonic.Wrfsbase:
+                return LowerThreadBase(instruction, _thunks.WriteFsBase, write: true);
+            case Mnemonic.Wrgsbase:
+                return LowerThreadBase(instruction, _thunks.WriteGsBase, write: true);
             case Mnemonic.Sysenter:
                 return LowerJumped(instruction, _thunks.SystemEnter);
             case Mnemonic.Sysexit:
@@ -133,6 +141,31 @@ internal sealed unsafe partial class Translator
         if (pop)
         {
             _emit.Lea(Host.GuestEsp, Host.GuestEsp, 4);
+        }
+
+        EnsureFlags();
+        ContinueAfter(trap);
+        return false;
+    }
+
+    /// <summary>RDFSBASE and its family: r8 is the base.</summary>
+    private bool LowerThreadBase(in Instruction instruction, int thunk, bool write)
+    {
+        Register register = instruction.Op0Register;
+        bool wide = register.IsGPR64();
+        FreeFlags();
+        if (write)
+        {
+            _emit.Move(Host.Address, LoadedRegister(register, Host.Address), wide);
+        }
+
+        int trap = AddTrap(instruction);
+        _emit.MoveImmediate(Host.Scratch, trap);
+        _emit.Call(thunk);
+        if (!write)
+        {
+            _emit.Move(TargetRegister(register, Host.Scratch), Host.Address, wide);
+            StoreLoaded(register, Host.Scratch);
         }
 
         EnsureFlags();

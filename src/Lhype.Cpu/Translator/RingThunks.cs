@@ -264,8 +264,8 @@ internal sealed unsafe partial class Thunks
         EmitGoOn();
     }
 
-    /// <summary>MOV to CR3 without PAE, or in 64-bit code: the log of non-global entries is
-    /// undone.</summary>
+    /// <summary>MOV to CR3 without PAE, or in 64-bit code: the log of non-global entries is undone. Under
+    /// PCIDE bit 63 only asks to keep them.</summary>
     private int EmitLoadCr3(bool wide)
     {
         int start = EmitStart();
@@ -275,6 +275,12 @@ internal sealed unsafe partial class Thunks
         EmitDeclineFlush();
         if (wide)
         {
+            CodeLabel reserved = new();
+            _emitter.TestMemory(Host.State, Offset.Cr4, (int)ControlBits.Cr4Pcide);
+            _emitter.Jump(Condition.Equal, reserved);
+            _emitter.ShiftLeft(Host.Address, 1, wide: true);
+            _emitter.ShiftRight(Host.Address, 1, wide: true);
+            _emitter.Bind(reserved);
             _emitter.Move(Host.Rax, Host.Address, wide: true);
             _emitter.ShiftRight(Host.Rax, PageWalk.PhysicalAddressBits, wide: true);
         }

@@ -72,8 +72,8 @@ internal sealed unsafe partial class Translator
     private int _coldCount;
     private int _current;
 
-    internal Translator(CpuState* state, Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory,
-        JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
+    internal Translator(CpuState* state, Emitter emitter, Thunks thunks, BlockCache cache,
+        LinearMemory memory, JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
     {
         _emit = emitter;
         _thunks = thunks;

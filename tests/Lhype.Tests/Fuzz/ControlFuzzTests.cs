@@ -67,7 +67,7 @@ public sealed class ControlFuzzTests
                     throw new InvalidOperationException("planted");
                 }
             },
-            iter: 20_000, threads: 1));
+            iter: 200_000, threads: 1));
     }
 
     [Fact]

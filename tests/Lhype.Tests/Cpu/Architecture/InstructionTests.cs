@@ -183,7 +183,7 @@ public sealed unsafe class InstructionTests : IDisposable
     [Fact]
     public void Cr4ReservedBitsAndPdptes()
     {
-        State->Gpr[0] = 1 << 20;
+        State->Gpr[0] = 1 << 21;
         Assert.Equal(Outcome.Fault, _bench.Run(0x0F, 0x22, 0xE0));
         State->Gpr[0] = 0x20;
         Assert.Equal(Outcome.Done, _bench.Run(0x0F, 0x22, 0xE0));

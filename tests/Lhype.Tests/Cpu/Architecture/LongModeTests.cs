@@ -4,46 +4,15 @@
 // twice on one vCPU, because emitted thunks take over only what C# has done before.
 
 using System;
-using System.IO;
-using System.Threading;
 using Iced.Intel;
 using Lhype.Cpu;
-using Lhype.Cpu.Architecture;
-using Lhype.Cpu.Translator;
-using Lhype.Host;
-using Lhype.Tests.Cpu.Oracle;
 using Xunit;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Lhype.Tests.Cpu.Architecture;
 
-public sealed unsafe class LongModeTests : IDisposable
+public sealed unsafe class LongModeTests : LongGuest
 {
-    private const uint Gdt = 0x6000, Tss = 0x6800, Idt = 0x7000, Stubs = 0x8000;
-    private const uint Pml4 = 0x1_0000, Code = 0x2_0000, User = 0x3_0000, Narrow = 0x4_0000;
-    private const uint Stack = 0x9_0000, UserStack = 0x9_4000, IstStack = 0x9_8008, RingStack = 0x9_C000;
-    private const ulong Alias = 0xFFFF_8000_0000_0000;
-    private const ulong NotCanonical = 0x8000_0000_0000;
-    private const ushort Kernel = 0x10, Data = 0x18, Code32 = 0x23, UserData = 0x2B, User64 = 0x33;
-    private const ushort Task = 0x40, Ldt = 0x50, Gate = 0x60, Both = 0x70, Kernel32 = 0x78;
-
-    private readonly GuestRam _ram = new(4 << 20);
-    private readonly IVcpu _vcpu;
-
-    public LongModeTests()
-    {
-        _vcpu = new TranslatorEngine().CreateVcpu(_ram, new TestBus(), CpuModel.Base);
-        BuildTables();
-    }
-
-    private CpuState* State => _vcpu.State;
-
-    public void Dispose()
-    {
-        _vcpu.Dispose();
-        _ram.Dispose();
-    }
-
     [Fact]
     public void AddressesMustBeCanonical() => Twice(() =>
     {
@@ -349,7 +318,7 @@ public sealed unsafe class LongModeTests : IDisposable
     [Fact]
     public void TablesHaveWideDescriptors() => Twice(() =>
     {
-        ulong* gdt = (ulong*)(_ram.Base + Gdt);
+        ulong* gdt = (ulong*)(Ram.Base + Gdt);
         gdt[Task / 8] = ProcessorBench.SystemDescriptor(Tss, 0x67, 0x89);
         gdt[(Task / 8) + 1] = Alias >> 32;
         Kernel64(a =>
@@ -382,7 +351,7 @@ public sealed unsafe class LongModeTests : IDisposable
         Assert.Equal(0x4000_0000ul, State->Cr2);
 
         // 1 GiB pages; INVLPG anywhere in one forgets all of it.
-        ulong* pointers = (ulong*)(_ram.Base + Pml4 + 0x1000);
+        ulong* pointers = (ulong*)(Ram.Base + Pml4 + 0x1000);
         pointers[2] = 0x83;
         pointers[3] = 0x83;
         Kernel64(a =>
@@ -452,163 +421,4 @@ public sealed unsafe class LongModeTests : IDisposable
         Assert.Equal(0x101ul, State->Gpr[3] & 0x501);
         Assert.Equal(0x1234_5678_9ABC_DEF0ul, State->Gpr[7]);
     });
-
-    private static void WriteMsr(Assembler a, uint index, ulong value)
-    {
-        a.mov(ecx, index);
-        a.mov(eax, (uint)value);
-        a.mov(edx, (uint)(value >> 32));
-        a.wrmsr();
-    }
-
-    private static void Twice(Action test)
-    {
-        test();
-        test();
-    }
-
-    /// <summary>Kernel code at CPL 0, ready to run.</summary>
-    private void Kernel64(Action<Assembler> code)
-    {
-        Place(Code, 64, code);
-        Prepare();
-        State->Rip = Code;
-        State->Gpr[4] = Stack;
-    }
-
-    private void EnterUser(uint rip, ulong flags, ushort selector = User64)
-    {
-        Prepare();
-        ulong* frame = (ulong*)(_ram.Base + Stack - 40);
-        frame[0] = rip;
-        frame[1] = selector;
-        frame[2] = flags;
-        frame[3] = UserStack;
-        frame[4] = UserData;
-        Place(Code + 0x800, 64, a => a.iretq());
-        State->Rip = Code + 0x800;
-        State->Gpr[4] = Stack - 40;
-    }
-
-    private void Prepare()
-    {
-        State->Halted = 0;
-        State->InterruptShadow = 0;
-        State->Cpl = 0;
-        State->Eflags = 2;
-        State->Cr0 = 0x8005_0033;
-        State->Cr3 = Pml4;
-        State->Cr4 = 0x620;
-        State->Efer |= 0xD01;
-        State->GdtBase = Alias + Gdt;
-        State->GdtLimit = 0xFF;
-        State->IdtBase = Alias + Idt;
-        State->IdtLimit = 0xFFF;
-        State->Segment(SegmentRegister.Cs) = Flat(Kernel, 0xA09B);
-        State->Segment(SegmentRegister.Ss) = Flat(Data, 0xC093);
-        State->Segment(SegmentRegister.Ds) = Flat(UserData, 0xC0F3);
-        State->Segment(SegmentRegister.Es) = Flat(UserData, 0xC0F3);
-        State->Segment(SegmentRegister.Fs) = new SegmentCache { Attributes = SegmentCache.UnusableBit };
-        State->Segment(SegmentRegister.Gs) = new SegmentCache { Attributes = SegmentCache.UnusableBit };
-        State->Segment(SegmentRegister.Tr) = new SegmentCache
-        {
-            Selector = Task,
-            Base = Alias + Tss,
-            Limit = 0x67,
-            Attributes = 0x8B,
-        };
-        _vcpu.StateChanged();
-    }
-
-    private static SegmentCache Flat(ushort selector, uint attributes) =>
-        new() { Selector = selector, Limit = uint.MaxValue, Attributes = attributes };
-
-    private bool _hasError;
-
-    private (uint Vector, uint Error) RunToFault(uint vector = 0, int ist = 0)
-    {
-        if (ist != 0)
-        {
-            SetGate(vector, Stubs + (vector * 16), 0x8E, ist);
-        }
-
-        Run();
-        ulong stub = State->Rip - 1 - Alias - Stubs;
-        Assert.True(stub / 16 < 256, $"halted at {State->Rip:x}, not in a handler");
-        uint found = (uint)(stub / 16);
-        _hasError = found is 8 or (>= 10 and <= 14) or 17;
-        if (ist != 0)
-        {
-            SetGate(vector, Stubs + (vector * 16), 0x8E);
-        }
-
-        return (found, _hasError ? (uint)Frame(0) : 0);
-    }
-
-    /// <summary>Word of the exception frame: 0 error code, 1 RIP, 2 CS, 3 RFLAGS, 4 RSP, 5 SS.</summary>
-    private ulong Frame(int word, bool? hasError = null)
-    {
-        ulong at = State->Gpr[4] + ((ulong)word * 8) - ((hasError ?? _hasError) ? 0 : 8ul);
-        return *(ulong*)(_ram.Base + (uint)at);
-    }
-
-    private void Run()
-    {
-        using var watchdog = new Timer(_ => _vcpu.Kick(stop: true), null, EngineHarness.RunLimit,
-            Timeout.InfiniteTimeSpan);
-        VcpuExit exit = _vcpu.Run();
-        Assert.True(exit == VcpuExit.Halt, $"{exit} at {State->Rip:x}, fault {State->FaultVector}/"
-            + $"{State->FaultError:x} {State->FaultAddress:x}");
-    }
-
-    private void Place(uint address, int bits, Action<Assembler> code)
-    {
-        var assembler = new Assembler(bits);
-        code(assembler);
-        using var stream = new MemoryStream();
-        assembler.Assemble(new StreamCodeWriter(stream), address);
-        stream.ToArray().CopyTo(new Span<byte>(_ram.Base + address, (int)stream.Length));
-        _vcpu.InvalidateCode(address, (ulong)stream.Length);
-    }
-
-    private void SetGate(uint vector, uint handler, uint type, int ist = 0)
-    {
-        ulong address = Alias + handler;
-        ulong* gate = (ulong*)(_ram.Base + Idt + (vector * 16));
-        gate[0] = (address & 0xFFFF) | ((ulong)Kernel << 16) | ((ulong)ist << 32) | ((ulong)type << 40)
-            | ((address & 0xFFFF_0000) << 32);
-        gate[1] = address >> 32;
-    }
-
-    private void Write64(uint gpa, ulong value) => *(ulong*)(_ram.Base + gpa) = value;
-
-    private void BuildTables()
-    {
-        // 4 MiB of large pages, at 0 and once more in the upper half; a page at 1 GiB that cannot be run.
-        Write64(Pml4, Pml4 + 0x1007);
-        Write64(Pml4 + (256 * 8), Pml4 + 0x1007);
-        Write64(Pml4 + 0x1000, Pml4 + 0x2007);
-        Write64(Pml4 + 0x1008, Pml4 + 0x3007);
-        Write64(Pml4 + 0x2000, 0x87);
-        Write64(Pml4 + 0x2008, 0x20_0087);
-        Write64(Pml4 + 0x3000, 0x8000_0000_0000_0087);
-        ReadOnlySpan<ulong> gdt =
-        [
-            0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0x00CF_FB00_0000_FFFF, 0x00CF_F300_0000_FFFF,
-            0x00AF_FB00_0000_FFFF, 0, ProcessorBench.SystemDescriptor(Tss, 0x67, 0x89), Alias >> 32,
-            ProcessorBench.SystemDescriptor(0x5000, 0xFF, 0x82), 1,
-            // A call gate for CPL 3 to Code + 0x100.
-            ((Code + 0x100) & 0xFFFF) | ((ulong)Kernel << 16) | (0xECul << 40)
-                | ((ulong)((Code + 0x100) >> 16) << 48), Alias >> 32,
-            0x00EF_9B00_0000_FFFF, 0x00CF_9B00_0000_FFFF,
-        ];
-        gdt.CopyTo(new Span<ulong>(_ram.Base + Gdt, gdt.Length));
-        Write64(Tss + 4, RingStack);
-        Write64(Tss + 0x24, IstStack);
-        for (uint vector = 0; vector < 256; vector++)
-        {
-            new Span<byte>(_ram.Base + Stubs + (vector * 16), 16).Fill(0xF4);
-            SetGate(vector, Stubs + (vector * 16), 0x8E);
-        }
-    }
 }

@@ -34,8 +34,9 @@ public sealed class AsmTests
             Assert.True(result.Completed, "did not reach its end: " + result);
         }
 
-        foreach ((string what, uint value) in snippet.Expectations)
+        foreach ((string what, ulong wide) in snippet.Expectations)
         {
+            uint value = (uint)wide;
             Assert.True(value == Read(result, what), $"{what} is {Read(result, what):x}, expected {value:x}");
         }
     }
@@ -93,7 +94,8 @@ public sealed class AsmTests
         Assert.True(failures.Length == 0, failures.ToString());
     }
 
-    private static void Note(StringBuilder failures, string at, string difference)
+    /// <summary>Adds to a report, up to a length that can be read.</summary>
+    internal static void Note(StringBuilder failures, string at, string difference)
     {
         if (difference.Length != 0 && failures.Length < 4000)
         {
@@ -101,7 +103,8 @@ public sealed class AsmTests
         }
     }
 
-    private static uint Read(RunResult result, string what)
+    /// <summary>What the word <paramref name="what"/> of an `expect:` line stands for.</summary>
+    internal static uint Read(RunResult result, string what)
     {
         int index = Array.IndexOf(CpuImage.GprNames, what);
         if (index >= 0)
@@ -111,7 +114,7 @@ public sealed class AsmTests
 
         if (what[0] == '[')
         {
-            int offset = TestLayout.OffsetOf(AsmSnippet.Value(what[1..^1]));
+            int offset = TestLayout.OffsetOf((uint)AsmSnippet.Value(what[1..^1]));
             return BitConverter.ToUInt32(result.Memory.Bytes, offset);
         }
 

@@ -48,6 +48,51 @@ internal static class StateVariation
         }
     }
 
+    /// <summary>The same in 64-bit code.</summary>
+    internal static void Apply(LongImage cpu, IReadOnlyList<string> what, Random random)
+    {
+        foreach (string name in what)
+        {
+            switch (name)
+            {
+                case "flags":
+                    cpu.Rflags = (cpu.Rflags & ~(ulong)EflagsBits.Arithmetic)
+                        | ((uint)random.Next() & EflagsBits.Arithmetic);
+                    break;
+                case "st":
+                    var stack = new CpuImage();
+                    FillStack(stack, random, random.Next(9));
+                    stack.Fx.AsSpan(0, 160).CopyTo(cpu.Fx);
+                    break;
+                case "xmm":
+                    var vectors = new CpuImage();
+                    foreach (int offset in (ReadOnlySpan<int>)[160, 288])
+                    {
+                        FillXmm(vectors, random);
+                        vectors.Fx.AsSpan(160, 128).CopyTo(cpu.Fx.AsSpan(offset));
+                    }
+
+                    break;
+                default:
+                    cpu.Gpr[Array.IndexOf(LongImage.GprNames, name)] = NextWide(random);
+                    break;
+            }
+        }
+    }
+
+    /// <summary>A 64-bit value: often one whose upper half is all zeros or all ones.</summary>
+    internal static ulong NextWide(Random random)
+    {
+        ulong value = NextValue(random);
+        return random.Next(4) switch
+        {
+            0 => value,
+            1 => (ulong)(int)value,
+            2 => value << 32 | NextValue(random),
+            _ => (ulong)random.NextInt64(),
+        };
+    }
+
     /// <summary>A 32-bit value: a corner case every other time.</summary>
     internal static uint NextValue(Random random) => random.Next(2) == 0
         ? Corners[random.Next(Corners.Length)]

@@ -398,17 +398,7 @@ internal sealed class LongCase : IRandomProgram<LongCase>
         instruction.MemoryDisplacement64 = (ulong)(long)value;
     }
 
-    private ulong Value()
-    {
-        ulong value = StateVariation.NextValue(_random);
-        return _random.Next(4) switch
-        {
-            0 => value,
-            1 => (ulong)(int)value,
-            2 => value << 32 | StateVariation.NextValue(_random),
-            _ => (ulong)_random.NextInt64(),
-        };
-    }
+    private ulong Value() => StateVariation.NextWide(_random);
 
     private LongImage RandomState()
     {

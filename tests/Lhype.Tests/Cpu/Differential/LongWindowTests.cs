@@ -36,7 +36,8 @@ public sealed class LongWindowTests(ITestOutputHelper output)
             foreach (ulong place in Places)
             {
                 harness.Map(place, TestLayout.DataOffset, 4, writable: true);
-                harness.Map(place + 0x4000, TestLayout.DataOffset + TestLayout.DataLength, 1, writable: false);
+                harness.Map(place + 0x4000, TestLayout.DataOffset + TestLayout.DataLength, 1,
+                    writable: false);
             }
         }
 

@@ -11,6 +11,7 @@ internal sealed record GoldenSnippet(string Name, string Hex)
 {
     private const uint Kernel = ModeKey.Code32 | ModeKey.Flat | ModeKey.FsOpen | ModeKey.GsOpen;
     private const uint User = Kernel | ModeKey.User | ModeKey.TrapFlags;
+    private const uint Long = Kernel | ModeKey.Long, LongUser = User | ModeKey.Long;
 
     /// <summary>Set flags, go on behind: what comes before need not keep the flags.</summary>
     private const string Suffix = "85C0 EB00";
@@ -110,5 +111,34 @@ internal sealed record GoldenSnippet(string Name, string Hex)
         new("segmented-load", "8B4104 894104") { Mode = ModeKey.Code32 },
         new("segmented-push", "50") { Mode = ModeKey.Code32 },
         new("real-mode", "01D8 8B07 7510") { Mode = 0 },
+        new("compatibility-load", "8B4104 8B6C2408") { Mode = User | ModeKey.Compatibility },
+        // 64-bit code.
+        new("long-load", "488B4108 8B13") { Mode = Long },
+        new("long-load-high", "4F8B4C9A08 418A0424") { Mode = Long },
+        new("long-store", "48894108 48C703FEFFFFFF") { Mode = Long },
+        new("long-store-high", "4D895108") { Mode = Long },
+        new("long-rip-relative", "488B0500100000 83050020000005") { Mode = Long },
+        new("long-register-high", "4D01D1 4C89C0 41C1E403") { Mode = Long },
+        new("long-high-kept", "4901C1 4C01C9 4931D1 4C89CB") { Mode = Long },
+        new("long-modify", "480101 F04D0FC111") { Mode = Long },
+        new("long-cmpxchg16b", "F0480FC70F") { Mode = Long },
+        new("long-movsxd", "4863C1 4C630F") { Mode = Long },
+        new("long-stack-group", "55 4889E5 53 4883EC18 48897C2408") { Mode = LongUser },
+        new("long-pop", "5B 415C 5D") { Mode = Long },
+        new("long-call", "E800010000") { Mode = Long },
+        new("long-call-register", "41FFD3") { Mode = Long },
+        new("long-ret", "C3") { Mode = Long },
+        new("long-jmp-memory", "43FF24DA") { Mode = Long },
+        new("long-jcc", "4939C0 7C20") { Mode = Long },
+        new("long-load-fs", "64488B042528000000") { Mode = Long },
+        new("long-load-user", "488B4108") { Mode = LongUser },
+        new("long-address32", "67488B4108") { Mode = Long },
+        new("long-rep-movs", "F348A5") { Mode = Long },
+        new("long-sse-high", "450F1001 440F58C1 664C0F7EC0") { Mode = Long },
+        new("long-syscall", "0F05") { Mode = LongUser },
+        new("long-sysret", "0F01F8 480F07") { Mode = Long },
+        new("long-iretq", "48CF") { Mode = Long },
+        new("long-thread-base", "F3480FAEC0 F3490FAED9") { Mode = Long },
+        new("long-move-control", "0F20D8 0F22D8") { Mode = Long },
     ];
 }

@@ -118,7 +118,8 @@ internal sealed class HostCodeText : ISymbolResolver
     private static void AppendGuest(StringBuilder text, GoldenSnippet snippet)
     {
         byte[] code = snippet.Code;
-        int bits = (snippet.Mode & ModeKey.Code32) != 0 ? 32 : 16;
+        int bits = (snippet.Mode & ModeKey.Long) != 0 ? 64
+            : (snippet.Mode & ModeKey.Code32) != 0 ? 32 : 16;
         NasmFormatter formatter = new();
         foreach (Instruction one in Decode(code[..snippet.Length], bits, (ulong)snippet.At))
         {

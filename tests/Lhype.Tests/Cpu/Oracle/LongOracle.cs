@@ -13,6 +13,13 @@ namespace Lhype.Tests.Cpu.Oracle;
 /// <summary>Registers of a 64-bit user program.</summary>
 internal sealed class LongImage
 {
+    /// <summary>Names of <see cref="Gpr"/>.</summary>
+    internal static readonly string[] GprNames =
+    [
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+        "r15",
+    ];
+
     /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8-R15.</summary>
     internal ulong[] Gpr { get; } = new ulong[16];
     internal ulong Rip { get; set; } = TestLayout.Code;
