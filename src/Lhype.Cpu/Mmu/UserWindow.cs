@@ -82,6 +82,8 @@ internal sealed unsafe class UserWindow : IDisposable
     private int _runCount;
     private int _unmaps;
     private int _unmappable;
+    private int _invalidated;
+    private int _openedAt;
     private int _threshold = FirstThreshold;
 
     /// <summary>With <paramref name="always"/> (tests) every user address space is promoted at
@@ -211,9 +213,15 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <summary>The guest invalidated one page.</summary>
     internal void FlushPage(ulong linear)
     {
-        if (_state->WindowActive != 0 && RegionOf(linear) is { } region)
+        if (_state->WindowActive != 0 && RegionOf(linear) is { } region && region.IsShown(linear))
         {
             TakeBack(region, linear);
+            if (++_invalidated * PollsPerRun > _state->UserPolls - _openedAt + FirstThreshold)
+            {
+                // A program that maps and unmaps all the time pays more than it gains.
+                _threshold = Math.Min(_threshold * 2, LongestThreshold);
+                Close();
+            }
         }
     }
 
@@ -254,6 +262,8 @@ internal sealed unsafe class UserWindow : IDisposable
         _state->WindowActive = 1;
         _state->UserModeBits |= ModeKey.Window;
         _unmappable = 0;
+        _invalidated = 0;
+        _openedAt = _state->UserPolls;
         return true;
     }
 
