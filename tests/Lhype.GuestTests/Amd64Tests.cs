@@ -52,30 +52,48 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
 
     /// <summary>The program comes as a disk, so that a guest in memory can run it.</summary>
     [Theory]
-    [InlineData("debian-i386", "-m32")]
-    [InlineData("debian-amd64", "-m32")]
-    [InlineData("debian-amd64", "-m64")]
-    [InlineData("debian-amd64-generic", "-m64")]
-    public void Threads_keep_their_registers_when_the_CPU_is_taken_from_them(string image, string target)
+    [InlineData("debian-i386", "-m32", "base", "sse2")]
+    [InlineData("debian-amd64", "-m32", "base", "sse2")]
+    [InlineData("debian-amd64", "-m64", "base", "sse2")]
+    [InlineData("debian-amd64-generic", "-m64", "base", "sse2")]
+    [InlineData("debian-i386", "-m32", "v3", "avx2")]
+    [InlineData("debian-amd64", "-m32", "v3", "avx2")]
+    [InlineData("debian-amd64", "-m64", "v3", "avx2")]
+    [InlineData("debian-amd64", "-m64", "v3", "sse2")]
+    [InlineData("debian-amd64", "-m64", "host", "avx2")]
+    public void Threads_keep_their_registers_when_the_CPU_is_taken_from_them(
+        string image, string target, string cpu, string vectors)
     {
+        if (cpu is "v3" or "host" && !HostHasAvx2)
+        {
+            // There is nothing to run: the host says no to v3.
+            using GuestSession refused = GuestSession.Start("run", image, "--cpu", "v3");
+            Assert.Equal(1, refused.Wait());
+            return;
+        }
+
         string program = Build(target);
-        string expected = Succeeds(program, "sse2", Rounds).Trim();
+        string expected = Succeeds(program, vectors, Rounds).Trim();
         using (FileStream file = File.OpenWrite(program))
         {
             file.SetLength((file.Length + 511) & ~511L);
         }
 
-        using GuestSession guest = GuestSession.Start("run", image, "-d", program + ",ro", "--", "root=");
+        using GuestSession guest = GuestSession.Start(
+            "run", image, "--cpu", cpu, "-d", program + ",ro", "--", "root=");
         guest.Expect(GuestSession.Prompt);
         guest.Command("cat /dev/vda >/p; chmod 755 /p");
         for (int time = 0; time < 3; time++)
         {
-            Assert.Contains(expected, guest.Command($"/p sse2 {Rounds}"), StringComparison.Ordinal);
+            Assert.Contains(expected, guest.Command($"/p {vectors} {Rounds}"), StringComparison.Ordinal);
         }
 
         guest.Type("poweroff -f\r");
         Assert.Equal(0, guest.Wait());
     }
+
+    private static bool HostHasAvx2 => File.ReadAllText("/proc/cpuinfo").Contains(
+        " avx2 ", StringComparison.Ordinal);
 
     private string Build(string target)
     {

@@ -12,27 +12,27 @@ internal static unsafe class HostCpu
 {
     private const uint OsXsave = 1 << 27, Avx = 1 << 28;
 
+    /// <summary>CPUID.1:ECX.</summary>
+    internal static uint Leaf1Ecx { get; } = (uint)Query(1).Ecx;
+
+    /// <summary>CPUID.(7,0):EBX.</summary>
+    internal static uint Leaf7Ebx { get; } = (uint)Query(7).Ebx;
+
+    /// <summary>CPUID.(7,0):ECX.</summary>
+    internal static uint Leaf7Ecx { get; } = (uint)Query(7).Ecx;
+
+    /// <summary>CPUID.(7,1):EAX.</summary>
+    internal static uint Leaf7Sub1Eax { get; } = Query(7).Eax >= 1 ? (uint)Query(7, 1).Eax : 0;
+
+    /// <summary>CPUID.80000001H:ECX.</summary>
+    internal static uint ExtendedEcx { get; } = (uint)Query(unchecked((int)0x8000_0001)).Ecx;
+
     /// <summary>The host's AVX can be used.</summary>
     internal static bool HasAvx { get; } = (Leaf1Ecx & (OsXsave | Avx)) == (OsXsave | Avx)
         && (ReadXcr0() & 6) == 6;
 
-    /// <summary>CPUID.1:ECX.</summary>
-    internal static uint Leaf1Ecx => (uint)Query(1).Ecx;
-
-    /// <summary>CPUID.(7,0):EBX.</summary>
-    internal static uint Leaf7Ebx => (uint)Query(7).Ebx;
-
-    /// <summary>CPUID.(7,0):ECX.</summary>
-    internal static uint Leaf7Ecx => (uint)Query(7).Ecx;
-
-    /// <summary>CPUID.(7,1):EAX.</summary>
-    internal static uint Leaf7Sub1Eax => Query(7).Eax >= 1 ? (uint)Query(7, 1).Eax : 0;
-
-    /// <summary>CPUID.80000001H:ECX.</summary>
-    internal static uint ExtendedEcx => (uint)Query(unchecked((int)0x8000_0001)).Ecx;
-
     /// <summary>XGETBV with ECX = 1 tells which registers are in use.</summary>
-    internal static bool HasInUse => HasAvx && (Query(0xD, 1).Eax & 4) != 0;
+    internal static bool HasInUse { get; } = HasAvx && (Query(0xD, 1).Eax & 4) != 0;
 
     private static uint ReadXcr0()
     {

@@ -1,7 +1,6 @@
 // The AVX instructions that access several elements each on its own (SDM vol. 2: VMASKMOV, VPMASKMOV,
 // VGATHER, VPGATHER), and those of AVX that change what C# keeps. Elements that are masked off are not
-// accessed and do not fault. Masked moves come here only if their operand as a whole is not at hand; gathers
-// always, unless a user window runs them.
+// accessed and do not fault. They come here if their operands are not at hand, to fault or to be walked to.
 //
 // Called by ExecuteOptional for VEX-encoded instructions that trapped.
 

@@ -12,6 +12,7 @@ namespace Lhype.Cpu.Translator;
 internal static class Condition
 {
     internal const int Below = 2, NotBelow = 3, Equal = 4, NotEqual = 5, NotAbove = 6, Above = 7, Sign = 8;
+    internal const int NotSign = 9;
 }
 
 /// <summary>An x86-64 code writer. Offsets count from the start of code memory.</summary>

@@ -76,12 +76,34 @@ internal sealed unsafe partial class TranslatorVcpu
             case WindowFault.Unmappable:
                 _stepOut = true;
                 break;
+            case WindowFault.GuestFault when wide && IsGather(block, entry):
+                // C# knows how far it got.
+                _stepOut = true;
+                break;
             case WindowFault.GuestFault:
                 alive = Deliver();
                 break;
         }
 
         return null;
+    }
+
+    /// <summary>True if the guest instruction at <paramref name="entry"/> may be a gather: opcodes 90 to 93
+    /// of VEX map 2.</summary>
+    private bool IsGather(in Block block, in MapEntry entry)
+    {
+        if (block.SecondGpa != ulong.MaxValue)
+        {
+            return true;
+        }
+
+        byte* code = _ram.Base + block.Page.Gpa + entry.GuestOffset;
+        while (*code is 0x67 or 0x2E or 0x36 or 0x3E or 0x26)
+        {
+            code++;
+        }
+
+        return code[0] == 0xC4 && (code[1] & 31) == 2 && (code[3] & ~3) == 0x90;
     }
 
     /// <summary>In the window of a 64-bit program a repeated string instruction runs on host addresses, which

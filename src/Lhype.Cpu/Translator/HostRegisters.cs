@@ -14,7 +14,7 @@
 //   rsp                           the return stack: for each open translated call a host return address and
 //                                 the caller's r13; the bottom entry leads to Thunks.ReturnMiss
 //   host arithmetic flags         the guest's, unless parked or dead;  host DF is always 0
-//   x87, MMX, xmm0-7, xmm8-15     the guest's
+//   x87, MMX, xmm0-7, xmm8-15     the guest's, with models that have AVX up to bit 255 (see VectorThunks)
 //   R8 to R15                     in CpuState
 //   FS                            the runtime's thread pointer, never touched
 

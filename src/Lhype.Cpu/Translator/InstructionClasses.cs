@@ -155,8 +155,9 @@ internal sealed class InstructionClasses
                         ? InstructionKind.Special : InstructionKind.Trap;
                 }
 
-                return IsTrapped(instruction) || (InstructionForms.IsGather(instruction.Mnemonic)
-                    && !ModeKey.HasWindow(mode)) ? InstructionKind.Trap : InstructionKind.Copy;
+                return IsTrapped(instruction) ? InstructionKind.Trap
+                    : InstructionForms.IsGather(instruction.Mnemonic) ? InstructionKind.Special
+                    : InstructionKind.Copy;
         }
     }
 

@@ -107,6 +107,9 @@ internal sealed unsafe partial class Translator
                 return false;
             case Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq:
                 return LowerMaskedMove(instruction);
+            case Mnemonic.Vgatherdps or Mnemonic.Vgatherdpd or Mnemonic.Vgatherqps or Mnemonic.Vgatherqpd
+                or Mnemonic.Vpgatherdd or Mnemonic.Vpgatherdq or Mnemonic.Vpgatherqd or Mnemonic.Vpgatherqq:
+                return LowerGather(instruction);
             default:
                 return LowerConditional(instruction);
         }
@@ -124,11 +127,6 @@ internal sealed unsafe partial class Translator
             FlagsForBody(instruction);
             EmitCopy(instruction, OperandForm.None);
             return false;
-        }
-
-        if (IsSplitGather(instruction))
-        {
-            return LowerTrap(instruction);
         }
 
         if (Windowed && !_long && CopiesAddress(instruction))

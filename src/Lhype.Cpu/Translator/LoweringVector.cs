@@ -39,11 +39,6 @@ internal sealed unsafe partial class Translator
         return false;
     }
 
-    /// <summary>True for a gather that no copy can do: there is a TLB check for one address
-    /// only.</summary>
-    private bool IsSplitGather(in Instruction instruction) => InstructionForms.IsGather(instruction.Mnemonic)
-        && !(Windowed && !_long && CopiesAddress(instruction));
-
     /// <summary>VZEROUPPER in compatibility mode.</summary>
     private void LowerZeroUpper()
     {

@@ -34,11 +34,12 @@ internal sealed unsafe partial class Thunks
 {
     private readonly Emitter _emitter;
 
-    internal Thunks(Emitter emitter, CodeMemory memory, NativeRoutines native, CpuModel model, nint prepare,
-        nint commit)
+    internal Thunks(Emitter emitter, CodeMemory memory, NativeRoutines native, CpuModel model,
+        bool testsUppers, nint prepare, nint commit)
     {
         _emitter = emitter;
         _vectors = model.HasAvx;
+        _testsUppers = testsUppers || !HostCpu.HasInUse;
         emitter.Offset = 0;
         emitter.Store(Host.Scratch, Host.State, Offset.Rip, wide: true);
         int toExit = EmitReason(ExitReason.Indirect);

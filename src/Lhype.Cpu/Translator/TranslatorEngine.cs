@@ -27,6 +27,10 @@ public sealed class TranslatorEngine : IEngine
     /// looks worthwhile.</summary>
     public uint? AlwaysMapAt { get; init; }
 
+    /// <summary>Upper halves of vector registers are looked at one by one, as on host CPUs that cannot tell
+    /// which are in use.</summary>
+    public bool TestsUppers { get; init; }
+
     /// <inheritdoc/>
     public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) =>
         new TranslatorVcpu(ram, bus, model, this);

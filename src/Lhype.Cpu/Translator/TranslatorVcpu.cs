@@ -64,7 +64,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
         _code = new CodeMemory(options.CodeBytes);
         _emitter = new Emitter(_code);
         _cache = new BlockCache(_memory, _emitter);
-        _thunks = new Thunks(_emitter, _code, _native, model,
+        _thunks = new Thunks(_emitter, _code, _native, model, options.TestsUppers,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
         _jumps = new JumpCache(_state, _memory);

@@ -13,6 +13,7 @@ namespace Lhype.Cpu.Translator;
 internal sealed unsafe partial class Thunks
 {
     private readonly bool _vectors;
+    private readonly bool _testsUppers;
 
     /// <summary>VZEROUPPER of 32-bit code in long mode, which leaves YMM8-15 as they are. Changes the host
     /// flags. -1: not there.</summary>
@@ -29,16 +30,17 @@ internal sealed unsafe partial class Thunks
 
         CodeLabel done = new();
         CodeLabel used = new();
-        if (HostCpu.HasInUse)
+        if (_testsUppers)
         {
+            EmitTestUppers(0, 16, used);
+        }
+        else
+        {
+            // xgetbv
             _emitter.MoveImmediate(Host.Rcx, 1);
             _emitter.Bytes(0x0F, 0x01, 0xD0);
             _emitter.Test(Host.Rax, (int)CpuModel.XcrAvx);
             _emitter.Jump(Condition.NotEqual, used);
-        }
-        else
-        {
-            EmitTestUppers(0, 16, used);
         }
 
         _emitter.StoreImmediate(Host.State, Offset.UpperInUse, 0);

@@ -2,6 +2,7 @@
 // DifferentialRun for longer runs. On a host without AVX there is nothing to compare with: the tests say so
 // and pass.
 
+using System;
 using System.Linq;
 using Lhype.Cpu.Architecture;
 using Lhype.Tests.Cpu.Oracle;
@@ -33,6 +34,40 @@ public sealed class VectorDifferentialTests(ITestOutputHelper output)
     [Theory]
     [MemberData(nameof(Configurations))]
     public void Straight32(string engine) => CompareNarrow(engine, CaseShape.StraightVector);
+
+    /// <summary>32-bit code in long mode: VZEROUPPER and VZEROALL leave YMM8-15 as they are.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public void CompatibilityModeKeepsHighRegisters(bool all, bool highInUse)
+    {
+        if (IsSkipped())
+        {
+            return;
+        }
+
+        // push 23h; push offset narrow; retfq; narrow: vzero...; jmp far 33h:wide; wide: hlt
+        byte[] code =
+        [
+            0x6A, 0x23, 0x68, 0x09, 0x00, 0x00, 0x10, 0x48, 0xCB, 0xC5, all ? (byte)0xFC : (byte)0xF8, 0x77,
+            0xEA, 0x13, 0x00, 0x00, 0x10, 0x33, 0x00, 0xF4,
+        ];
+        var memory = new TestMemory();
+        code.CopyTo(memory.Code);
+        var cpu = new LongImage();
+        cpu.Gpr[4] = TestLayout.StackPointer;
+        new Random(1).NextBytes(cpu.Upper.AsSpan(0, highInUse ? 256 : 128));
+        new Random(2).NextBytes(cpu.Fx.AsSpan(160, 256));
+        foreach (EngineConfiguration configuration in EngineConfiguration.All)
+        {
+            using var harness = new LongHarness(configuration.Engine, "host");
+            LongResult native = LongOracle.Instance.Run(cpu, memory);
+            Assert.True(native.Completed);
+            Assert.Equal("", LongResult.Compare(native, harness.Run(cpu, memory), 0));
+        }
+    }
 
     private bool IsSkipped()
     {

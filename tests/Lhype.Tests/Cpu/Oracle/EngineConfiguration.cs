@@ -20,7 +20,8 @@ internal sealed record EngineConfiguration(string Name, IEngine Engine)
     internal static IReadOnlyList<EngineConfiguration> All { get; } =
     [
         new("translator-64", new TranslatorEngine { CodeBytes = CodeBytes }),
-        new("translator-3", new TranslatorEngine { MaxBlockInstructions = 3, CodeBytes = CodeBytes }),
+        new("translator-3",
+            new TranslatorEngine { MaxBlockInstructions = 3, CodeBytes = CodeBytes, TestsUppers = true }),
         new("translator-window", new TranslatorEngine { AlwaysWindow = true, CodeBytes = CodeBytes }),
         new("translator-1", new TranslatorEngine { MaxBlockInstructions = 1, CodeBytes = CodeBytes })
         {
