@@ -390,8 +390,8 @@ public unsafe struct CpuState
     [FieldOffset(Offset.Xmm)] public fixed byte Xmm[16 * 16];
     /// <summary>XCR0; 1 (x87) after RESET and for models without XSAVE.</summary>
     [FieldOffset(Offset.Xcr0)] public ulong Xcr0;
-    /// <summary>Non-zero if <see cref="Upper"/> is valid; otherwise the upper halves of YMM0-YMM15 are 0. Valid
-    /// while C# runs, like <see cref="Xmm"/>; guests reach upper halves with AVX only.</summary>
+    /// <summary>Non-zero if <see cref="Upper"/> is valid; otherwise the upper halves of YMM0-YMM15 are 0.
+    /// Valid while C# runs, like <see cref="Xmm"/>; guests reach upper halves with AVX only.</summary>
     [FieldOffset(Offset.UpperInUse)] internal uint UpperInUse;
     /// <summary>Selects the upper half of a YMM register: 16 bytes of 0, 16 of FF.</summary>
     [FieldOffset(Offset.UpperMask)] internal fixed ulong UpperMask[4];

@@ -1,7 +1,6 @@
 // The CPU models with AVX: `v3`, which is the level x86-64-v3 and nothing else, and `host`, which is what of
-// the host's CPU the translator can run. AVX-512 and AMX are in neither: their registers would have to be kept
-// beside those of C#. State components, protection keys and shadow stacks that no guest can use are left out
-// with them, so XCR0 has bits for x87, SSE and AVX, and the XSAVE area has 832 bytes.
+// the host's CPU the translator can run. AVX-512, AMX, protection keys and shadow stacks are in neither, so
+// XCR0 has bits for x87, SSE and AVX, and the XSAVE area has 832 bytes.
 
 using System.Collections.Generic;
 using Iced.Intel;

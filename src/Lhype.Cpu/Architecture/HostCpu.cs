@@ -1,7 +1,6 @@
 // What the host's CPU can do for guests, straight from its CPUID. CpuModel masks its models with it, and the
-// translator asks for the one instruction it has a substitute for. AVX and what needs it counts only if the
-// host's kernel saves its registers, which XCR0 tells; the runtime's own IsSupported is about what it was compiled
-// for.
+// translator asks for the one instruction it has a substitute for. AVX counts only if the host's kernel saves
+// its registers, which XCR0 tells; the runtime's IsSupported is about what the program was compiled for.
 
 using System.Runtime.Intrinsics.X86;
 using Lhype.Host;

@@ -7,8 +7,8 @@ namespace Lhype.Cpu.Architecture;
 /// <summary>Questions about Iced's instruction codes.</summary>
 internal static class InstructionForms
 {
-    /// <summary>True for VEX-encoded instructions on vector registers, which the kernel must have enabled; the
-    /// other VEX-encoded ones (BMI) work on general registers.</summary>
+    /// <summary>True for VEX-encoded instructions on vector registers, which the kernel must have enabled;
+    /// the other VEX-encoded ones (BMI) work on general registers.</summary>
     internal static bool IsVexVector(Code code)
     {
         if (code.Encoding() != EncodingKind.VEX)

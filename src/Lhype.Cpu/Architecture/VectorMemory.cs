@@ -1,7 +1,7 @@
-// The AVX instructions that access several elements each on its own (SDM vol. 2: VMASKMOV, VPMASKMOV, VGATHER,
-// VPGATHER), and those of AVX that change what C# keeps. Elements that are masked off are not accessed and do
-// not fault. Masked moves come here only if their operand as a whole is not at hand; gathers always, unless a
-// user window runs them.
+// The AVX instructions that access several elements each on its own (SDM vol. 2: VMASKMOV, VPMASKMOV,
+// VGATHER, VPGATHER), and those of AVX that change what C# keeps. Elements that are masked off are not
+// accessed and do not fault. Masked moves come here only if their operand as a whole is not at hand; gathers
+// always, unless a user window runs them.
 //
 // Called by ExecuteOptional for VEX-encoded instructions that trapped.
 
@@ -155,48 +155,56 @@ public sealed unsafe partial class Processor
     }
 
     /// <summary>Gathers element by element, lowest first. Each one that is loaded leaves the mask, so that a
-    /// fault in the middle leaves registers from which the instruction goes on.</summary>
+    /// fault in the middle leaves registers from which the instruction goes on. What such a fault leaves
+    /// beside that is not architecture; here it is as on Intel's CPUs: the mask has become whole elements,
+    /// and the target is as it was if nothing has been loaded.</summary>
     private bool ExecuteGather(in Instruction instruction, int indexSize, int size)
     {
-        Register target = instruction.Op0Register, maskRegister = instruction.Op2Register;
-        Register indexRegister = instruction.MemoryIndex;
+        Register target = instruction.Op0Register, indexRegister = instruction.MemoryIndex;
         byte* data = stackalloc byte[32];
         byte* mask = stackalloc byte[32];
         byte* index = stackalloc byte[32];
-        ReadVector(target, data);
-        ReadVector(maskRegister, mask);
+        ReadVector(Register.YMM0 + VectorNumber(target), data);
+        ReadVector(Register.YMM0 + VectorNumber(instruction.Op2Register), mask);
         ReadVector(indexRegister, index);
         ulong start = instruction.MemoryDisplacement64
             + (instruction.MemoryBase != Register.None ? ReadRegister(instruction.MemoryBase) : 0);
         int targetBytes = target.IsYMM() ? 32 : 16, indexBytes = indexRegister.IsYMM() ? 32 : 16;
         int count = System.Math.Min(targetBytes / size, indexBytes / indexSize);
-        bool done = true;
+        int vectorBytes = System.Math.Max(targetBytes, indexBytes);
+        for (int at = 0; at < 32; at += size)
+        {
+            bool wanted = at < vectorBytes && (mask[at + size - 1] & 0x80) != 0;
+            new System.Span<byte>(mask + at, size).Fill(wanted ? byte.MaxValue : (byte)0);
+        }
+
+        bool done = true, loaded = false;
         for (int i = 0; i < count && done; i++)
         {
-            byte* element = mask + (i * size);
-            if ((element[size - 1] & 0x80) != 0)
+            if (mask[i * size] != 0)
             {
                 long distance = indexSize == 4 ? ((int*)index)[i] : ((long*)index)[i];
                 ulong offset = start + ((ulong)distance * (ulong)instruction.MemoryIndexScale);
                 done = TryMoveElement(instruction, offset, size, data + (i * size), store: false,
                     probe: false);
-            }
-
-            if (done)
-            {
-                new System.Span<byte>(element, size).Clear();
+                new System.Span<byte>(mask + (i * size), size).Fill(done ? (byte)0 : byte.MaxValue);
+                loaded |= done;
             }
         }
 
         if (done)
         {
-            // What lies beyond the elements is cleared in both registers.
-            new System.Span<byte>(data + (count * size), 32 - (count * size)).Clear();
             new System.Span<byte>(mask, 32).Clear();
         }
 
+        if (done || loaded)
+        {
+            int bytes = done ? count * size : vectorBytes;
+            new System.Span<byte>(data + bytes, 32 - bytes).Clear();
+        }
+
         WriteVector(target, data);
-        WriteVector(maskRegister, mask);
+        WriteVector(instruction.Op2Register, mask);
         return done;
     }
 }

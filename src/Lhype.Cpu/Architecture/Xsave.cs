@@ -1,5 +1,5 @@
-// XCR0 and the XSAVE family (SDM vol. 1, chapter 13): XGETBV, XSETBV, XSAVE, XSAVEOPT, XSAVEC, XRSTOR, for the
-// components x87, SSE and AVX. Their area is the FXSAVE image, a header, and the upper halves of the YMM
+// XCR0 and the XSAVE family (SDM vol. 1, chapter 13): XGETBV, XSETBV, XSAVE, XSAVEOPT, XSAVEC, XRSTOR, for
+// the components x87, SSE and AVX. Their area is the FXSAVE image, a header, and the upper halves of the YMM
 // registers; the compacted form has them at the same place, because AVX is the first component behind the
 // header. x87 and SSE always count as in use, AVX while an upper half is not 0.
 //
@@ -46,7 +46,8 @@ public sealed unsafe partial class Processor
     /// <summary>Vector registers the code can name; the others are neither saved nor loaded.</summary>
     private int VectorCount => IsLongCode ? 16 : 8;
 
-    private ulong InUse => CpuModel.XcrX87 | CpuModel.XcrSse | (_state->UpperInUse != 0 ? CpuModel.XcrAvx : 0);
+    private ulong InUse => CpuModel.XcrX87 | CpuModel.XcrSse
+        | (_state->UpperInUse != 0 ? CpuModel.XcrAvx : 0);
 
     /// <summary>The components EDX:EAX asks for, of those that are enabled.</summary>
     private ulong RequestedComponents => (((ulong)Gpr32(Edx) << 32) | Gpr32(Eax)) & _state->Xcr0;

@@ -51,8 +51,9 @@ internal sealed unsafe class UserWindow : IDisposable
     /// <summary>Instructions run through the TLBs after which the space is no good for a window.</summary>
     private const int MaxUnmappable = 2000;
 
-    /// <summary>Regions of 64-bit programs.</summary>
-    private const int MaxRegions = 8;
+    /// <summary>Regions of 64-bit programs; with the randomization of Linux all their ordinary ones need
+    /// five.</summary>
+    private const int MaxRegions = 12;
     private const int RegionShift = CpuState.RegionShift;
     private const ulong RegionBytes = 1UL << RegionShift;
     /// <summary>Host minus linear address where there is no region.</summary>
@@ -91,7 +92,7 @@ internal sealed unsafe class UserWindow : IDisposable
         _ram = ram;
         _memory = memory;
         _always = always;
-        ForgetRegions();
+        new Span<ulong>(_state->Regions, CpuState.RegionCount).Fill(Nowhere);
     }
 
     /// <summary>Called after each budget of user instructions that ran without a window or with it. True if
@@ -128,8 +129,9 @@ internal sealed unsafe class UserWindow : IDisposable
         WindowRegion? region = _long ? RegionOfHost(hostAddress) : _low;
         if (region == null)
         {
-            return !IsBehindTable(hostAddress) && TryAddRegion(hostAddress - Nowhere)
-                ? WindowFault.Moved : Odd();
+            // An operand may begin in the TiB beside that of its base register.
+            return !IsBehindTable(hostAddress) && !HasRegion(hostAddress - Nowhere)
+                && TryAddRegion(hostAddress - Nowhere) ? WindowFault.Moved : Odd();
         }
 
         ulong linear = hostAddress - region.Addend;
@@ -141,7 +143,8 @@ internal sealed unsafe class UserWindow : IDisposable
         if (!PageWalk.TryTranslate(_state, _ram, linear, write ? AccessKind.Write : AccessKind.Read,
             user: true, out PageTranslation translation))
         {
-            return WindowFault.GuestFault;
+            // In the last page the operand may reach what is not canonical, which comes before #PF.
+            return _long && linear >= UserBytes - 4096 ? Odd() : WindowFault.GuestFault;
         }
 
         return IsShowable(translation, write) && TryShow(region, linear, translation)
@@ -256,7 +259,7 @@ internal sealed unsafe class UserWindow : IDisposable
 
     private bool TryOpenLow()
     {
-        _low ??= WindowRegion.TryCreate(_ram, 1UL << 32);
+        _low ??= WindowRegion.TryCreate(_ram, 1UL << 32, 0);
         if (_low == null)
         {
             return false;
@@ -267,32 +270,49 @@ internal sealed unsafe class UserWindow : IDisposable
         return true;
     }
 
-    /// <summary>Gives the TiB around <paramref name="linear"/> a region. False: there is none left, or no
-    /// such user address.</summary>
+    /// <summary>Host minus linear address around <paramref name="linear"/>, which is a constant for as long
+    /// as the vCPU lives. False: there is nothing that a program could access, or no region is
+    /// left.</summary>
+    internal bool TryGetAddend(ulong linear, out ulong addend)
+    {
+        addend = linear < UserBytes ? _state->Regions[linear >> RegionShift] : Nowhere;
+        if (addend == Nowhere
+            && PageWalk.TryTranslate(_state, _ram, linear, AccessKind.Peek, user: true, out _)
+            && TryAddRegion(linear))
+        {
+            addend = _state->Regions[linear >> RegionShift];
+        }
+
+        return addend != Nowhere;
+    }
+
+    /// <summary>Sees to it that the TiB around <paramref name="linear"/> has a region, which it keeps. False:
+    /// there is none left, or no such user address.</summary>
     private bool TryAddRegion(ulong linear)
     {
-        if (_used == MaxRegions || linear >= UserBytes)
+        if (linear >= UserBytes)
         {
             return false;
         }
 
-        WindowRegion? region = _regions[_used] ??= WindowRegion.TryCreate(_ram, RegionBytes);
-        if (region == null)
+        ref ulong addend = ref _state->Regions[linear >> RegionShift];
+        if (addend == Nowhere)
         {
-            return false;
+            ulong first = linear & ~(RegionBytes - 1);
+            if (_used == MaxRegions || WindowRegion.TryCreate(_ram, RegionBytes, first) is not { } region)
+            {
+                return false;
+            }
+
+            _regions[_used++] = region;
+            addend = region.Addend;
         }
 
-        _used++;
-        region.First = linear & ~(RegionBytes - 1);
-        _state->Regions[linear >> RegionShift] = region.Addend;
         return true;
     }
 
-    private void ForgetRegions()
-    {
-        new Span<ulong>(_state->Regions, CpuState.RegionCount).Fill(Nowhere);
-        _used = 0;
-    }
+    private bool HasRegion(ulong linear) =>
+        linear < UserBytes && _state->Regions[linear >> RegionShift] != Nowhere;
 
     private bool IsBehindTable(ulong hostAddress) =>
         hostAddress - ((ulong)_state + CpuState.SizeBytes) < CpuState.RegionGuardBytes;
@@ -331,7 +351,6 @@ internal sealed unsafe class UserWindow : IDisposable
     private void Close()
     {
         Empty();
-        ForgetRegions();
         _state->UserPolls = 0;
         if (!_always)
         {

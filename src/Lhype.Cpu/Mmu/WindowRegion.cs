@@ -14,20 +14,22 @@ internal sealed unsafe class WindowRegion : IDisposable
     private readonly ulong* _shown;
     private readonly ulong _span;
 
-    private WindowRegion(AddressWindow host, ulong span)
+    private WindowRegion(AddressWindow host, ulong span, ulong first)
     {
         _host = host;
         _span = span;
+        First = first;
         // One bit for each page. The host gives memory to what is written only.
         _shown = (ulong*)NativeMemory.AllocZeroed((nuint)(span >> 15));
     }
 
-    /// <summary>Null if the host has no <paramref name="span"/> bytes of addresses left.</summary>
-    internal static WindowRegion? TryCreate(GuestRam ram, ulong span) =>
-        AddressWindow.TryReserve(ram, span) is { } host ? new WindowRegion(host, span) : null;
+    /// <summary>A region of <paramref name="span"/> bytes from the linear address <paramref name="first"/>
+    /// on, a multiple of the span. Null if the host has no addresses left for it.</summary>
+    internal static WindowRegion? TryCreate(GuestRam ram, ulong span, ulong first) =>
+        AddressWindow.TryReserve(ram, span) is { } host ? new WindowRegion(host, span, first) : null;
 
-    /// <summary>Linear address of the first byte, a multiple of the span.</summary>
-    internal ulong First { get; set; }
+    /// <summary>Linear address of the first byte.</summary>
+    internal ulong First { get; }
 
     /// <summary>Host minus linear address.</summary>
     internal ulong Addend => _host.Base - First;

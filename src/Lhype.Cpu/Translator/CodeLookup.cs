@@ -217,6 +217,7 @@ internal sealed unsafe partial class TranslatorVcpu
     {
         _statistics.CacheFlushes++;
         _generation++;
+        _memory.ForgetReturns();
         _cache.Clear();
         _jumps.Clear();
         _translator.Clear();

@@ -56,8 +56,8 @@ internal sealed class InstructionClasses
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Hlt or Mnemonic.Wrmsr or Mnemonic.Invlpg or Mnemonic.Invpcid or Mnemonic.Lmsw
-                or Mnemonic.Clts or Mnemonic.Wbinvd
-                or Mnemonic.Invd or Mnemonic.Xsetbv or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
+                or Mnemonic.Clts or Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Xsetbv or Mnemonic.Popf
+                or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Lss:
                 return true;
             case Mnemonic.Mov:
                 return instruction.Op0Kind == OpKind.Register
@@ -299,8 +299,9 @@ internal sealed class InstructionClasses
                 or Mnemonic.Mwait
                 or Mnemonic.Stac or Mnemonic.Clac or Mnemonic.Enter or Mnemonic.Pusha or Mnemonic.Pushad
                 or Mnemonic.Popa or Mnemonic.Popad or Mnemonic.Swapgs or Mnemonic.Vmcall or Mnemonic.Vmmcall
-                or Mnemonic.Ldmxcsr or Mnemonic.Vldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
-                or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Umonitor or Mnemonic.INVALID:
+                or Mnemonic.Ldmxcsr or Mnemonic.Insb or Mnemonic.Insw or Mnemonic.Insd or Mnemonic.Outsb
+                or Mnemonic.Outsw or Mnemonic.Outsd or Mnemonic.Umonitor or Mnemonic.Vldmxcsr
+                or Mnemonic.INVALID:
                 return true;
             default:
                 return false;

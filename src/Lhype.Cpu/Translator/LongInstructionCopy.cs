@@ -128,7 +128,15 @@ internal sealed unsafe class LongInstructionCopy
         vex.Reg = _fields[InReg] >= 0 ? _fields[InReg] : vex.Reg;
         vex.Rm = _fields[InRm] >= 0 ? _fields[InRm] : vex.Rm;
         vex.Source = _fields[InSource] >= 0 ? _fields[InSource] : vex.Source;
-        vex.Emit(_emitter, pointer ? OperandForm.Pointer : OperandForm.None);
+        if (pointer)
+        {
+            vex.EmitOperand(_emitter, _base, _index, _displacement);
+        }
+        else
+        {
+            vex.Emit(_emitter, OperandForm.None);
+        }
+
         EmitStores();
     }
 

@@ -1,9 +1,17 @@
 // Memory operands of hot 64-bit programs (see Mmu/UserWindow.cs): no check, only a look into the table that
 // says how far the host addresses of a TiB are away.
 //
-//      rorx  r10, rbx, 40 / movzx r10d, r10w       flag-free; without BMI2 flags are parked, then mov, shr
-//      mov   r10, [r15 + r10 * 8 + Regions]
+//      mov   r10, rbx / shr r10, 40
+//      cmp   r10d, TiB / jne cold                  cold: mov r10, [r15 + r10 * 8 + Regions]; jmp back
+//      mov   r10, distance
 //      mov   rax, [rbx + r10 + 16]                 the guest's instruction
+//
+// The TiB is a guess (RegionHints). Where there is none, for RSP, and where flags are live:
+//
+//      rorx  r10, rbx, 40 / movzx r10d, r10w       without BMI2 flags are parked, then mov, shr
+//      mov   r10, [r15 + r10 * 8 + Regions]
+//
+// which is shorter, but seven cycles longer on the way from one pointer to the next.
 //
 // What r10 holds for a base register serves all operands near it until the register changes by more than a
 // little: the guards around a region are wider than everything such an operand can reach. An operand with an
@@ -25,6 +33,9 @@ internal sealed unsafe partial class Translator
     /// it was looked up.</summary>
     private const int MaxNear = 1 << 15;
 
+    private const ulong NoHint = ulong.MaxValue;
+
+    private readonly RegionHints _hints;
     private readonly bool _hasRotate = System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0) is { Ebx: var ebx }
         && (ebx & (1 << 8)) != 0;
 
@@ -32,6 +43,9 @@ internal sealed unsafe partial class Translator
     private int _nearRegister = -1;
     /// <summary>How far it has moved since.</summary>
     private int _nearMoved;
+
+    private ulong HintFor(in Instruction instruction) =>
+        _hints.DependsOnLoad(instruction) ? _hints.AddressOf(instruction) : NoHint;
 
     private void ForgetNear() => _nearRegister = -1;
 
@@ -44,7 +58,8 @@ internal sealed unsafe partial class Translator
         if (IsNear(instruction))
         {
             int number = LongInstructionCopy.NumberOf(instruction.MemoryBase);
-            EmitNear(number, instruction.MemoryBase, (int)instruction.MemoryDisplacement64);
+            EmitNear(number, instruction.MemoryBase, (int)instruction.MemoryDisplacement64,
+                HintFor(instruction));
             if (plain)
             {
                 _emit.LeaScaled(Host.Address, _operandBase, Host.Scratch2, 1, _operandOffset, wide: true);
@@ -55,7 +70,7 @@ internal sealed unsafe partial class Translator
         }
 
         EmitAddress(instruction, SegmentOf(instruction.MemorySegment));
-        EmitRegion(Host.Scratch, Host.Address);
+        EmitRegion(Host.Scratch, Host.Address, HintFor(instruction));
         if (plain || !copied)
         {
             _emit.LeaIndexed(Host.Address, Host.Address, Host.Scratch);
@@ -73,12 +88,12 @@ internal sealed unsafe partial class Translator
         PrepareFlags();
         if (_hasRotate)
         {
-            EmitNear(4, Register.RSP, displacement);
+            EmitNear(4, Register.RSP, displacement, NoHint);
             return;
         }
 
         _emit.Lea(Host.Address, Host.GuestEsp, displacement, wide: true);
-        EmitWindowAddress();
+        EmitWindowAddress(NoHint);
     }
 
     /// <summary>Parking and unparking flags changes r10, so it is done before an address is worked
@@ -96,20 +111,20 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>r8, a linear address, becomes the host address. Changes r9.</summary>
-    private void EmitWindowAddress()
+    private void EmitWindowAddress(ulong hint)
     {
-        EmitRegion(Host.Scratch, Host.Address);
+        EmitRegion(Host.Scratch, Host.Address, hint);
         _emit.LeaIndexed(Host.Address, Host.Address, Host.Scratch);
         SetOperand(Host.Address, -1, 0);
     }
 
     /// <summary>The open operand is at a guest register plus a small displacement.</summary>
-    private void EmitNear(int number, Register register, int displacement)
+    private void EmitNear(int number, Register register, int displacement, ulong hint)
     {
         int host = LoadedRegister(register, Host.Address);
         if (_nearRegister != number)
         {
-            EmitRegion(Host.Scratch2, host);
+            EmitRegion(Host.Scratch2, host, number == 4 ? NoHint : hint);
             _nearRegister = number;
             _nearMoved = 0;
         }
@@ -131,10 +146,10 @@ internal sealed unsafe partial class Translator
         && (long)instruction.MemoryDisplacement64 is > -MaxNear and < MaxNear;
 
     /// <summary>True if LongInstructionCopy needs the operand at [r8]: it may lend r9 or r10 to registers
-    /// that live in the state, and has no other form for AH to BH and for VEX.</summary>
+    /// that live in the state, and has no other form for AH to BH.</summary>
     private static bool WantsPointer(in Instruction instruction)
     {
-        if (instruction.Encoding != EncodingKind.Legacy || InstructionCopy.UsesHighByte(instruction))
+        if (InstructionCopy.UsesHighByte(instruction))
         {
             return true;
         }
@@ -152,9 +167,28 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>destination = host minus linear address for the linear address in
-    /// <paramref name="linear"/>.</summary>
-    private void EmitRegion(int destination, int linear)
+    /// <paramref name="linear"/>, which may be near <paramref name="hint"/>.</summary>
+    private void EmitRegion(int destination, int linear, ulong hint)
     {
+        if ((Parked || _liveBefore[_current] == 0) && hint != NoHint
+            && _memory.Window.TryGetAddend(hint, out ulong addend))
+        {
+            _emit.Move(destination, linear, wide: true);
+            _emit.ShiftRight(destination, CpuState.RegionShift, wide: true);
+            _emit.Arithmetic(Alu.Compare, destination, (int)(hint >> CpuState.RegionShift));
+            int elsewhere = _emit.JumpForward(Condition.NotEqual);
+            _emit.MoveImmediate64(destination, (long)addend);
+            _cold[_coldCount++] = new ColdStub
+            {
+                Kind = ColdKind.Region,
+                Patch = elsewhere,
+                BodyStart = _emit.Offset,
+                Index = _current,
+                Target = destination,
+            };
+            return;
+        }
+
         if (_hasRotate)
         {
             _emit.RotateRight64(destination, linear, CpuState.RegionShift);
@@ -166,18 +200,38 @@ internal sealed unsafe partial class Translator
             _emit.ShiftRight(destination, CpuState.RegionShift, wide: true);
         }
 
-        _emit.OpIndexed(0x8B, destination, Host.State, destination, Offset.Regions, wide: true, scale: 3);
+        EmitLoadRegion(destination);
+    }
+
+    private void EmitLoadRegion(int register) =>
+        _emit.OpIndexed(0x8B, register, Host.State, register, Offset.Regions, wide: true, scale: 3);
+
+    /// <summary>Another TiB than the one that was guessed.</summary>
+    private void EmitColdRegion(in ColdStub stub)
+    {
+        Note(stub.Index, parked: Parked);
+        EmitLoadRegion(stub.Target);
+        _emit.Jump(stub.BodyStart);
     }
 
     /// <summary>Behind each instruction: is what r10 holds still good?</summary>
     private void FollowNear(in Instruction instruction)
     {
+        if (Windowed && _long)
+        {
+            _hints.Follow(instruction);
+        }
+
         if (_nearRegister < 0)
         {
             return;
         }
 
-        if (TryStep(instruction, out int step))
+        if (!KeepsScratch(instruction))
+        {
+            ForgetNear();
+        }
+        else if (TryStep(instruction, out int step))
         {
             _nearMoved += step;
             if (_nearMoved is > -MaxNear and < MaxNear)
@@ -192,6 +246,16 @@ internal sealed unsafe partial class Translator
 
         ForgetNear();
     }
+
+    /// <summary>True for the instructions whose lowering leaves r10 alone, or says so if it does
+    /// not.</summary>
+    private bool KeepsScratch(in Instruction instruction) => _classes.KindOf(instruction, _mode) switch
+    {
+        InstructionKind.Copy or InstructionKind.Nop => true,
+        InstructionKind.Special => instruction.Mnemonic is Mnemonic.Push or Mnemonic.Pop or Mnemonic.Lea
+            || instruction.IsJccShortOrNear,
+        _ => false,
+    };
 
     /// <summary>True if the instruction moves the register r10 stands for by a constant.</summary>
     private bool TryStep(in Instruction instruction, out int step)

@@ -530,6 +530,7 @@ internal sealed unsafe partial class Translator
                 _emit.Byte(0x66);
                 _emit.OpRegister(0x89, Host.Scratch, host);
                 StoreLoaded(destination, Host.Scratch2);
+                ForgetNear();
             }
 
             return;

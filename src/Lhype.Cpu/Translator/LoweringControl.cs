@@ -466,6 +466,9 @@ internal sealed unsafe partial class Translator
                 case ColdKind.StackGroup:
                     EmitColdGroup(stub);
                     break;
+                case ColdKind.Region:
+                    EmitColdRegion(stub);
+                    break;
                 default:
                     EmitColdLink(stub);
                     break;

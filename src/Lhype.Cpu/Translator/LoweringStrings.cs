@@ -146,12 +146,12 @@ internal sealed unsafe partial class Translator
     {
         if (source)
         {
-            EmitRegion(Host.Scratch, Host.Rsi);
+            EmitRegion(Host.Scratch, Host.Rsi, NoHint);
         }
 
         if (destination)
         {
-            EmitRegion(Host.Scratch2, Host.Rdi);
+            EmitRegion(Host.Scratch2, Host.Rdi, NoHint);
         }
 
         if (source)

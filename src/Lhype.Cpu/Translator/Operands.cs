@@ -62,6 +62,8 @@ internal enum ColdKind : byte
     Trap,
     CrossPage,
     StackGroup,
+    /// <summary>A look into CpuState.Regions.</summary>
+    Region,
 }
 
 internal sealed unsafe partial class Translator
@@ -185,7 +187,7 @@ internal sealed unsafe partial class Translator
         {
             if (_long)
             {
-                EmitWindowAddress();
+                EmitWindowAddress(HintFor(instruction));
             }
 
             NoteBody(instruction);

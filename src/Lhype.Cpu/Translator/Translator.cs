@@ -72,8 +72,8 @@ internal sealed unsafe partial class Translator
     private int _coldCount;
     private int _current;
 
-    internal Translator(Emitter emitter, Thunks thunks, BlockCache cache, LinearMemory memory,
-        JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
+    internal Translator(CpuState* state, Emitter emitter, Thunks thunks, BlockCache cache,
+        LinearMemory memory, JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
     {
         _emit = emitter;
         _thunks = thunks;
@@ -91,6 +91,7 @@ internal sealed unsafe partial class Translator
         _decoder16 = Decoder.Create(16, _reader, options);
         _decoder64 = Decoder.Create(64, _reader, options);
         _high = new HighRegisters(emitter);
+        _hints = new RegionHints(state, memory);
         _longCopy = new LongInstructionCopy(emitter, _high);
     }
 
@@ -153,6 +154,11 @@ internal sealed unsafe partial class Translator
         ComputeLiveness();
         ComputeSegments();
         ComputeStackGroups();
+        if (Windowed && _long)
+        {
+            _hints.Begin(_instructions.AsSpan(0, _count));
+        }
+
         _high.Begin(_long ? _instructions.AsSpan(0, _count) : default);
         block.Start = _emit.Offset;
         block.FlagsLiveIn = _liveBefore[0] != 0;

@@ -68,7 +68,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, ulong, uint, byte*>)&PrepareEntry,
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
         _jumps = new JumpCache(_state, _memory);
-        _translator = new Translator(_emitter, _thunks, _cache, _memory, _jumps, ram, model,
+        _translator = new Translator(_state, _emitter, _thunks, _cache, _memory, _jumps, ram, model,
             options.MaxBlockInstructions);
         _state->JumpMiss = (ulong)_code.Executable;
         _returns.SetBottom((ulong)(_code.Executable + _thunks.ReturnMiss));

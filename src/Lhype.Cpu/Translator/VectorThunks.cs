@@ -15,8 +15,8 @@ internal sealed unsafe partial class Thunks
     private readonly bool _vectors;
 
     /// <summary>VZEROUPPER of 32-bit code in long mode, which leaves YMM8-15 as they are. Changes the host
-    /// flags.</summary>
-    internal int ZeroUppers { get; private set; }
+    /// flags. -1: not there.</summary>
+    internal int ZeroUppers { get; private set; } = -1;
 
     /// <summary>Stores the upper halves, if they are in use. Changes rax, rcx, rdx and the host
     /// flags.</summary>

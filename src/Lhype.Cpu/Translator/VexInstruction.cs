@@ -112,8 +112,8 @@ internal unsafe struct VexInstruction
                 emitter.Byte(0x65);
             }
 
-            EmitPrefix(emitter, extendRm: true);
-            emitter.Byte((Reg & 7) << 3);
+            EmitOperand(emitter, Host.Address, -1, 0);
+            return;
         }
         else
         {
@@ -124,24 +124,38 @@ internal unsafe struct VexInstruction
             }
         }
 
+        EmitImmediate(emitter);
+    }
+
+    /// <summary>Emits the instruction with its memory operand at [<paramref name="hostBase"/> +
+    /// <paramref name="index"/> + <paramref name="displacement"/>]; without index if that is
+    /// negative.</summary>
+    internal readonly void EmitOperand(Emitter emitter, int hostBase, int index, int displacement)
+    {
+        EmitPrefix(emitter, hostBase >= 8, index >= 8);
+        emitter.Memory(Reg, hostBase, index, displacement);
+        EmitImmediate(emitter);
+    }
+
+    private readonly void EmitImmediate(Emitter emitter)
+    {
         for (int i = 0; i < _immediateBytes; i++)
         {
             emitter.Byte(_immediate[i] & _immediateMask);
         }
     }
 
-    private readonly void EmitPrefix(Emitter emitter, bool extendRm)
+    private readonly void EmitPrefix(Emitter emitter, bool extendRm, bool extendIndex = false)
     {
         int inverted = (~Source & 15) << 3;
         int reg = (Reg & 8) != 0 ? 0 : 0x80;
-        if (_map == 1 && !extendRm && (_bits & Wide) == 0)
+        if (_map == 1 && !extendRm && !extendIndex && (_bits & Wide) == 0)
         {
             emitter.Bytes(0xC5, (byte)(reg | inverted | _bits));
         }
         else
         {
-            // X is never needed: no index register of a copied address lies above 7.
-            emitter.Bytes(0xC4, (byte)(reg | 0x40 | (extendRm ? 0 : 0x20) | _map));
+            emitter.Bytes(0xC4, (byte)(reg | (extendIndex ? 0 : 0x40) | (extendRm ? 0 : 0x20) | _map));
             emitter.Byte(_bits | inverted);
         }
 

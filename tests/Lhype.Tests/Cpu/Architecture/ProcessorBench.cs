@@ -41,6 +41,10 @@ internal sealed unsafe class ProcessorBench : ICpuBus, IDisposable
             RepStos =
                 (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, ulong, nuint, int, void>)Routine(64,
                 0x48, 0x89, 0xF0, 0x48, 0x89, 0xD1, 0xF3, 0xAA, 0xC3),
+            Fxsave = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void>)Routine(96,
+                0x0F, 0xAE, 0x07, 0xC3),
+            Fxrstor = (delegate* unmanaged[Cdecl, SuppressGCTransition]<byte*, void>)Routine(112,
+                0x0F, 0xAE, 0x0F, 0xC3),
         };
         Processor = new Processor(State, Memory, Ram, this, native, model ?? CpuModel.Base);
         Processor.Reset();

@@ -1,5 +1,5 @@
-// Runs every file of tests/asm64 natively and on every engine configuration, and compares: AsmTests for 64-bit
-// code.
+// Runs every file of tests/asm64 natively and on every engine configuration, and compares: AsmTests for
+// 64-bit code.
 
 using System;
 using System.IO;

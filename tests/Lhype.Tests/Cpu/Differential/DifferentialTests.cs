@@ -16,14 +16,15 @@ public sealed class DifferentialTests(ITestOutputHelper output)
     private const int Cases = 6000;
 
     /// <summary>Runs a program on one side.</summary>
-    private delegate RunResult Subject(CpuImage cpu, TestMemory memory);
+    internal delegate RunResult Subject(CpuImage cpu, TestMemory memory);
 
     public static TheoryData<string, string> Combinations()
     {
         var data = new TheoryData<string, string>();
         foreach (EngineConfiguration configuration in EngineConfiguration.All)
         {
-            foreach (CaseShape shape in Enum.GetValues<CaseShape>())
+            CaseShape[] shapes = [CaseShape.Single, CaseShape.Straight, CaseShape.Branching];
+            foreach (CaseShape shape in shapes)
             {
                 data.Add(configuration.Name, shape.ToString());
             }
@@ -107,7 +108,7 @@ public sealed class DifferentialTests(ITestOutputHelper output)
 
     /// <summary>Runs a case on both sides; what differs. Unless <paramref name="exact"/>, flags that a block
     /// overwrites need not be right when an instruction before or at that point faults.</summary>
-    private static string Difference(RandomCase @case, Subject oracle, Subject subject, bool exact = false)
+    internal static string Difference(RandomCase @case, Subject oracle, Subject subject, bool exact = false)
     {
         TestMemory memory = @case.MakeMemory();
         RunResult native;

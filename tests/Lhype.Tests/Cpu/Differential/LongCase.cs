@@ -32,6 +32,8 @@ internal sealed class LongCase : IRandomProgram<LongCase>
     private readonly Random _random;
     private readonly int _memorySeed;
     private readonly uint _start;
+    private readonly bool _vector;
+    private readonly bool _single;
 
     private LongCase(LongCase from, List<byte[]> items)
     {
@@ -43,12 +45,21 @@ internal sealed class LongCase : IRandomProgram<LongCase>
         Seed = from.Seed;
     }
 
-    internal LongCase(int seed, int length)
+    /// <summary>With <paramref name="vector"/> most instructions are those of <see cref="VectorPool"/>.
+    /// </summary>
+    internal LongCase(int seed, int length, bool vector = false)
     {
         Seed = seed;
         _random = new Random(seed);
+        _vector = vector;
+        _single = length == 1;
         _start = TestLayout.Code + (_random.Next(2) == 0 ? 0x100u : 0x1000u - (uint)_random.Next(60));
         Cpu = RandomState();
+        if (vector)
+        {
+            VectorPool.FillState(Cpu, _random);
+        }
+
         Cpu.Rip = _start;
         _memorySeed = _random.Next();
         int count = length == 1 ? 1 : _random.Next(2, length);
@@ -122,7 +133,8 @@ internal sealed class LongCase : IRandomProgram<LongCase>
         var bytes = new MemoryStream();
         while (true)
         {
-            Code code = Pool[_random.Next(Pool.Length)];
+            IReadOnlyList<Code> pool = _vector && _random.Next(4) != 0 ? VectorPool.Long : Pool;
+            Code code = pool[_random.Next(pool.Count)];
             OpCodeInfo info = code.ToOpCode();
             Instruction instruction = default;
             instruction.Code = code;
@@ -133,7 +145,8 @@ internal sealed class LongCase : IRandomProgram<LongCase>
                 made = SetOperand(ref instruction, i, info.GetOpKind(i), ref memory);
             }
 
-            if (!made || (instruction.Mnemonic is Mnemonic.Rcl or Mnemonic.Rcr
+            if (!made || VectorPool.DependsOnCpu(instruction)
+                || (instruction.Mnemonic is Mnemonic.Rcl or Mnemonic.Rcr
                 && instruction.Op1Kind == OpKind.Immediate8
                 && ((instruction.Immediate8 & 31) % 9 == 0 || (instruction.Immediate8 & 31) == 17)))
             {
@@ -155,9 +168,10 @@ internal sealed class LongCase : IRandomProgram<LongCase>
 
             bytes.SetLength(0);
             var encoder = Iced.Intel.Encoder.Create(64, new StreamCodeWriter(bytes));
+            VectorPool.Vary(encoder, _random);
             if (encoder.TryEncode(instruction, 0, out _, out _))
             {
-                return bytes.ToArray();
+                return VectorPool.WithPrefix(code, bytes.ToArray(), _random);
             }
         }
     }
@@ -165,6 +179,14 @@ internal sealed class LongCase : IRandomProgram<LongCase>
     private bool SetOperand(ref Instruction instruction, int i, OpCodeOperandKind kind, ref bool memory)
     {
         string name = kind.ToString();
+        if (name.StartsWith("mem_vsib", StringComparison.Ordinal))
+        {
+            memory = true;
+            VectorPool.SetVectorIndex(ref instruction, i, name, _random, Pointers[_random.Next(5)],
+                anyAddress: _single);
+            return true;
+        }
+
         if (name.EndsWith("_or_mem", StringComparison.Ordinal) && _random.Next(5) < 3)
         {
             memory = true;
@@ -194,7 +216,10 @@ internal sealed class LongCase : IRandomProgram<LongCase>
             "r32_or_mem" or "r32_reg" or "r32_opcode" or "r32_rm" => Register.EAX,
             "r64_or_mem" or "r64_reg" or "r64_opcode" or "r64_rm" => Register.RAX,
             "mm_or_mem" or "mm_reg" or "mm_rm" => Register.MM0,
-            "xmm_or_mem" or "xmm_reg" or "xmm_rm" => Register.XMM0,
+            "xmm_or_mem" or "xmm_reg" or "xmm_rm" or "xmm_vvvv" or "xmm_is4" => Register.XMM0,
+            "ymm_or_mem" or "ymm_reg" or "ymm_rm" or "ymm_vvvv" or "ymm_is4" => Register.YMM0,
+            "r32_vvvv" => Register.EAX,
+            "r64_vvvv" => Register.RAX,
             _ => Register.None,
         };
         return first != Register.None ? SetRegister(ref instruction, i, first)
@@ -208,7 +233,7 @@ internal sealed class LongCase : IRandomProgram<LongCase>
             Register.RAX => Free[_random.Next(Free.Length)],
             Register.AL => _random.Next(20),
             Register.MM0 => _random.Next(8),
-            Register.XMM0 => _random.Next(16),
+            Register.XMM0 or Register.YMM0 => _random.Next(16),
             _ => _random.Next(6) == 0 ? _random.Next(16) : Free[_random.Next(Free.Length)],
         };
         return SetFixed(ref instruction, i, first + number);

@@ -39,7 +39,7 @@ public sealed class LongDifferentialTests(ITestOutputHelper output)
         Assert.True(report.Length == 0, report);
     }
 
-    private static string Difference(LongHarness harness, LongCase @case, bool exact)
+    internal static string Difference(LongHarness harness, LongCase @case, bool exact)
     {
         TestMemory memory = @case.MakeMemory();
         LongResult native = LongOracle.Instance.Run(@case.Cpu, memory);

@@ -20,6 +20,10 @@ internal enum CaseShape
     Straight,
     /// <summary>With forward branches inside a loop of a few iterations.</summary>
     Branching,
+    /// <summary>One instruction, most often of <see cref="VectorPool"/>.</summary>
+    SingleVector,
+    /// <summary>As <see cref="Straight"/>, most instructions of <see cref="VectorPool"/>.</summary>
+    StraightVector,
 }
 
 internal sealed class RandomCase : IRandomProgram<RandomCase>
@@ -57,8 +61,14 @@ internal sealed class RandomCase : IRandomProgram<RandomCase>
         _start = TestLayout.Code + (random.Next(2) == 0 ? 0x100u : 0x1000u - (uint)random.Next(60));
         _cpu.Eip = _start;
         _iterations = (byte)(shape == CaseShape.Branching ? random.Next(1, 5) : 0);
-        int count = shape == CaseShape.Single ? 1 : random.Next(2, 25);
-        var source = new RandomInstruction(random);
+        int count = shape is CaseShape.Single or CaseShape.SingleVector ? 1 : random.Next(2, 25);
+        bool vector = shape is CaseShape.SingleVector or CaseShape.StraightVector;
+        if (vector)
+        {
+            VectorPool.FillState(_cpu, random);
+        }
+
+        var source = new RandomInstruction(random, vector);
         _items = [];
         for (int i = 0; i < count; i++)
         {

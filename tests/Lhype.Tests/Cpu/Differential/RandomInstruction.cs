@@ -11,7 +11,7 @@ namespace Lhype.Tests.Cpu.Differential;
 
 /// <summary>Makes encoded instructions. EBX, ESI and EDI are kept as pointers and EBP as a small index, most
 /// times.</summary>
-internal sealed class RandomInstruction(Random random)
+internal sealed class RandomInstruction(Random random, bool vector = false)
 {
     private static readonly Register[] Pointers = [Register.EBX, Register.ESI, Register.EDI];
     private static readonly byte[] Prefixes =
@@ -24,9 +24,16 @@ internal sealed class RandomInstruction(Random random)
     {
         while (true)
         {
-            Code code = InstructionPool.All[random.Next(InstructionPool.All.Count)];
+            System.Collections.Generic.IReadOnlyList<Code> pool =
+                vector && random.Next(4) != 0 ? VectorPool.Narrow : InstructionPool.All;
+            Code code = pool[random.Next(pool.Count)];
             if (TryMake(code, out byte[] bytes))
             {
+                if (pool != InstructionPool.All)
+                {
+                    return VectorPool.WithPrefix(code, bytes, random);
+                }
+
                 return random.Next(25) == 0 ? WithPrefix(bytes) : bytes;
             }
         }
@@ -45,6 +52,11 @@ internal sealed class RandomInstruction(Random random)
             {
                 return false;
             }
+        }
+
+        if (VectorPool.DependsOnCpu(instruction))
+        {
+            return false;
         }
 
         // A rotation by 9 or 17 bits through CF changes nothing but OF, which is undefined: seen as a NOP.
@@ -69,6 +81,7 @@ internal sealed class RandomInstruction(Random random)
 
         _bytes.SetLength(0);
         var encoder = Encoder.Create(32, new StreamCodeWriter(_bytes));
+        VectorPool.Vary(encoder, random);
         if (!encoder.TryEncode(instruction, 0, out uint _, out string? _))
         {
             return false;
@@ -100,6 +113,7 @@ internal sealed class RandomInstruction(Random random)
             case OpCodeOperandKind.r32_or_mem:
             case OpCodeOperandKind.mm_or_mem:
             case OpCodeOperandKind.xmm_or_mem:
+            case OpCodeOperandKind.ymm_or_mem:
                 if (random.Next(5) < 3)
                 {
                     memory = true;
@@ -112,6 +126,7 @@ internal sealed class RandomInstruction(Random random)
                     OpCodeOperandKind.r16_or_mem => Register.AX,
                     OpCodeOperandKind.r32_or_mem => Register.EAX,
                     OpCodeOperandKind.mm_or_mem => Register.MM0,
+                    OpCodeOperandKind.ymm_or_mem => Register.YMM0,
                     _ => Register.XMM0,
                 });
             case OpCodeOperandKind.mem:
@@ -128,11 +143,22 @@ internal sealed class RandomInstruction(Random random)
                 return SetRegister(ref instruction, i, Register.AL);
             case OpCodeOperandKind.r16_reg or OpCodeOperandKind.r16_rm or OpCodeOperandKind.r16_opcode:
                 return SetRegister(ref instruction, i, Register.AX);
-            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_rm or OpCodeOperandKind.r32_opcode:
+            case OpCodeOperandKind.mem_vsib32x or OpCodeOperandKind.mem_vsib32y
+                or OpCodeOperandKind.mem_vsib64x or OpCodeOperandKind.mem_vsib64y:
+                memory = true;
+                VectorPool.SetVectorIndex(ref instruction, i, kind.ToString(), random,
+                    Pointers[random.Next(3)], anyAddress: true);
+                return true;
+            case OpCodeOperandKind.ymm_reg or OpCodeOperandKind.ymm_rm or OpCodeOperandKind.ymm_vvvv
+                or OpCodeOperandKind.ymm_is4:
+                return SetRegister(ref instruction, i, Register.YMM0);
+            case OpCodeOperandKind.r32_reg or OpCodeOperandKind.r32_rm or OpCodeOperandKind.r32_opcode
+                or OpCodeOperandKind.r32_vvvv:
                 return SetRegister(ref instruction, i, Register.EAX);
             case OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm:
                 return SetRegister(ref instruction, i, Register.MM0);
-            case OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm:
+            case OpCodeOperandKind.xmm_reg or OpCodeOperandKind.xmm_rm or OpCodeOperandKind.xmm_vvvv
+                or OpCodeOperandKind.xmm_is4:
                 return SetRegister(ref instruction, i, Register.XMM0);
             case OpCodeOperandKind.seg_reg:
                 return SetFixed(ref instruction, i, Register.ES + random.Next(6));

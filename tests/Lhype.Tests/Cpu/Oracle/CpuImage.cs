@@ -25,6 +25,8 @@ internal sealed class CpuImage
     internal uint GsBase { get; set; }
     /// <summary>x87, MMX, XMM0-7 and MXCSR as FXSAVE lays them out (SDM vol. 1, 10.5.1).</summary>
     internal byte[] Fx { get; } = new byte[512];
+    /// <summary>Bits 255-128 of YMM0-7.</summary>
+    internal byte[] Upper { get; } = new byte[8 * 16];
 
     internal CpuImage()
     {
@@ -38,6 +40,7 @@ internal sealed class CpuImage
         var copy = new CpuImage { Eip = Eip, Eflags = Eflags, FsBase = FsBase, GsBase = GsBase };
         Gpr.CopyTo(copy.Gpr, 0);
         Fx.CopyTo(copy.Fx, 0);
+        Upper.CopyTo(copy.Upper, 0);
         return copy;
     }
 }
@@ -124,8 +127,21 @@ internal sealed class RunResult
             }
         }
 
+        for (int i = 0; i < 8; i++)
+        {
+            text.Append(CompareUpper(i, expected.Cpu.Upper, actual.Cpu.Upper));
+        }
+
         CompareMemory(expected.Memory, actual.Memory, text);
         return text.ToString();
+    }
+
+    /// <summary>A line if upper half <paramref name="i"/> of the two arrays differs.</summary>
+    internal static string CompareUpper(int i, byte[] expected, byte[] actual)
+    {
+        ReadOnlySpan<byte> want = expected.AsSpan(i * 16, 16), got = actual.AsSpan(i * 16, 16);
+        return want.SequenceEqual(got) ? "" : $"  upper half of ymm{i}: native {Convert.ToHexString(want)} "
+            + $"translated {Convert.ToHexString(got)}\n";
     }
 
     /// <summary>The FXSAVE image <paramref name="fx"/> with the TOP of <paramref name="other"/>: ST(i) is

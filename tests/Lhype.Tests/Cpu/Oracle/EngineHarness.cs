@@ -37,11 +37,14 @@ internal sealed unsafe class EngineHarness : IDisposable
     private readonly bool _kernelMap;
     private uint _nextTable = FirstTable;
 
-    internal EngineHarness(IEngine engine, bool kernelMap = false)
+    private readonly CpuModel _model;
+
+    internal EngineHarness(IEngine engine, bool kernelMap = false, string model = "base")
     {
         _kernelMap = kernelMap;
         BuildTables();
-        _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Base);
+        _model = CpuModel.Find(model);
+        _vcpu = engine.CreateVcpu(_ram, new TestBus(), _model);
         _vcpu.Reset();
     }
 
@@ -128,6 +131,11 @@ internal sealed unsafe class EngineHarness : IDisposable
         state->Cr2 = 0;
         state->Cr3 = PageDirectory;
         state->Cr4 = _kernelMap ? 0x680u : 0x600;
+        if (_model.HasAvx)
+        {
+            OracleUppers.Set(state, cpu.Upper);
+        }
+
         state->GdtBase = Supervisor + Gdt;
         state->GdtLimit = 0x37;
         state->IdtBase = Supervisor + Idt;
@@ -205,6 +213,7 @@ internal sealed unsafe class EngineHarness : IDisposable
 
         end.Gpr[4] = esp;
         new ReadOnlySpan<byte>(_ram.Base + SupervisorGpa + FxOut, 512).CopyTo(end.Fx);
+        OracleUppers.Get(state, end.Upper);
         var memory = new TestMemory();
         for (int page = 0; page < TestLayout.TotalLength / 4096; page++)
         {

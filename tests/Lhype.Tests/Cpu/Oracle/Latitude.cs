@@ -50,7 +50,7 @@ internal readonly record struct Latitude(
         }
 
         (ulong, uint) operand = default;
-        if (instruction.Mnemonic is Mnemonic.Maskmovdqu or Mnemonic.Maskmovq)
+        if (instruction.Mnemonic is Mnemonic.Maskmovdqu or Mnemonic.Maskmovq or Mnemonic.Vmaskmovdqu)
         {
             ulong start = instruction.GetVirtualAddress(0, 0, (register, _, _) => Read(result, register));
             operand = (bitness == 32 ? (uint)start : start, (uint)instruction.MemorySize.GetSize());

@@ -20,7 +20,7 @@ internal sealed unsafe class LongHarness : IDisposable
     private const uint Gdt = 0, Tss = 0x100, Idt = 0x1000, Stubs = 0x2000, Entry = 0x3000, StackTop = 0x4800;
     private const uint FxIn = 0x5000, FxOut = 0x5200;
     private const int StubLength = 16;
-    private const uint Top = 0x1000, FirstTable = 0x2000;
+    private const uint Top = 0x1000, FirstTable = 0x2_0000;
     private const uint RegionsGpa = 0x10_0000;
     private const ushort KernelCode = 0x10, KernelData = 0x18, UserData = 0x2B, UserCode = 0x33;
     private const ushort TaskSelector = 0x40;
@@ -30,10 +30,13 @@ internal sealed unsafe class LongHarness : IDisposable
     private readonly IVcpu _vcpu;
     private uint _nextTable = FirstTable;
 
-    internal LongHarness(IEngine engine)
+    private readonly CpuModel _model;
+
+    internal LongHarness(IEngine engine, string model = "v2")
     {
         BuildTables();
-        _vcpu = engine.CreateVcpu(_ram, new TestBus(), CpuModel.Find("v2"));
+        _model = CpuModel.Find(model);
+        _vcpu = engine.CreateVcpu(_ram, new TestBus(), _model);
         _vcpu.Reset();
     }
 
@@ -55,6 +58,11 @@ internal sealed unsafe class LongHarness : IDisposable
         }
 
         SetSystemState(state, cpu);
+        if (_model.HasAvx)
+        {
+            OracleUppers.Set(state, cpu.Upper);
+        }
+
         ulong* frame = (ulong*)(_ram.Base + SupervisorGpa + StackTop - 40);
         frame[0] = cpu.Rip;
         frame[1] = UserCode;
@@ -76,6 +84,16 @@ internal sealed unsafe class LongHarness : IDisposable
         }
 
         return Collect(cpu, (uint)(stub / StubLength));
+    }
+
+    /// <summary>Shows pages of TestMemory at another linear address too.</summary>
+    internal void Map(ulong linear, int offset, int pages, bool writable)
+    {
+        for (int i = 0; i < pages; i++)
+        {
+            MapPage(linear + ((ulong)i * 4096), PhysicalOf((offset / 4096) + i),
+                User | (writable ? Writable : 0));
+        }
     }
 
     public void Dispose()
@@ -147,6 +165,7 @@ internal sealed unsafe class LongHarness : IDisposable
 
         end.Gpr[4] = frame[3];
         new ReadOnlySpan<byte>(_ram.Base + SupervisorGpa + FxOut, 512).CopyTo(end.Fx);
+        OracleUppers.Get(state, end.Upper);
         var memory = new TestMemory();
         for (int page = 0; page < TestLayout.TotalLength / 4096; page++)
         {

@@ -28,6 +28,8 @@ internal sealed class LongImage
     internal ulong GsBase { get; set; }
     /// <summary>x87, MMX, XMM0-15 and MXCSR as FXSAVE lays them out.</summary>
     internal byte[] Fx { get; } = new byte[512];
+    /// <summary>Bits 255-128 of YMM0-15.</summary>
+    internal byte[] Upper { get; } = new byte[16 * 16];
 
     internal LongImage() => new CpuImage().Fx.CopyTo(Fx, 0);
 }
@@ -61,6 +63,7 @@ internal sealed class LongResult
         }
 
         Cpu.Fx.CopyTo(image.Fx, 0);
+        Cpu.Upper.AsSpan(0, image.Upper.Length).CopyTo(image.Upper);
         return new RunResult
         {
             Cpu = image,
@@ -94,6 +97,8 @@ internal sealed class LongResult
                 text += $"  xmm{i}: native {Convert.ToHexString(want)} translated "
                     + $"{Convert.ToHexString(got)}\n";
             }
+
+            text += RunResult.CompareUpper(i, expected.Cpu.Upper, actual.Cpu.Upper);
         }
 
         return (expected.FaultAddress ^ actual.FaultAddress) >> 32 == 0 ? text
@@ -160,6 +165,7 @@ internal sealed unsafe class LongOracle
             *_target = cpu.Rip;
             cpu.Gpr.CopyTo(new Span<ulong>(_context + LongGpr, 16));
             cpu.Fx.CopyTo(new Span<byte>(_context + OracleContext.FxIn, 512));
+            OracleUppers.Set(_context, cpu.Fx, cpu.Upper);
             _enter();
             return Collect(cpu);
         }
@@ -187,6 +193,7 @@ internal sealed unsafe class LongOracle
         }
 
         new ReadOnlySpan<byte>(_context + OracleContext.FxOut, 512).CopyTo(end.Fx);
+        OracleUppers.Get(_context, end.Upper);
         var memory = new TestMemory();
         new ReadOnlySpan<byte>(_memory, TestLayout.TotalLength).CopyTo(memory.Bytes);
         uint vector = (uint)registers[SignalFrame.Trap];
@@ -227,6 +234,7 @@ internal sealed unsafe class LongOracle
         a.mov(rax, __qword_ptr[r15 + OracleContext.GsBase]);
         a.wrgsbase(rax);
         a.fxrstor64(__[r15 + OracleContext.FxIn]);
+        OracleUppers.EmitLoad(a);
         a.push(__qword_ptr[r15 + OracleContext.Eflags]);
         a.popfq();
         for (int i = 0; i < 16; i++)
@@ -258,6 +266,7 @@ internal sealed unsafe class LongOracle
         a.lea(rdi, __[r15 + OracleContext.FxOut]);
         a.mov(ecx, 64);
         a.rep.movsq();
+        OracleUppers.EmitStore(a);
         a.mov(rax, __qword_ptr[r15 + OracleContext.HostFs]);
         a.wrfsbase(rax);
         a.mov(rax, __qword_ptr[r15 + OracleContext.HostGs]);

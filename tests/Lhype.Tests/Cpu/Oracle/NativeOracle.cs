@@ -80,6 +80,7 @@ internal sealed unsafe class NativeOracle
             *(ushort*)(_context + OracleContext.Target + 4) = TestLayout.UserCode;
             cpu.Gpr.CopyTo(new Span<uint>(_context + OracleContext.Gpr, 8));
             cpu.Fx.CopyTo(new Span<byte>(_context + OracleContext.FxIn, 512));
+            OracleUppers.Set(_context, cpu.Fx, cpu.Upper);
             _enter();
             return Collect(cpu);
         }
@@ -106,6 +107,7 @@ internal sealed unsafe class NativeOracle
         }
 
         new ReadOnlySpan<byte>(_context + OracleContext.FxOut, 512).CopyTo(end.Fx);
+        OracleUppers.Get(_context, end.Upper);
         var memory = new TestMemory();
         new ReadOnlySpan<byte>(_memory, TestLayout.TotalLength).CopyTo(memory.Bytes);
         uint vector = (uint)registers[SignalFrame.Trap];

@@ -39,6 +39,8 @@ internal static class OracleContext
     internal const int FxOut = 1024;
     /// <summary>The 23 general registers of the ucontext.</summary>
     internal const int Gregs = 1536;
+    /// <summary>XSAVE areas with the upper halves of the YMM registers, on hosts with AVX.</summary>
+    internal const int UpperIn = 2304, UpperOut = 3136;
 }
 
 /// <summary>Offsets in the kernel's x86-64 struct ucontext
@@ -97,6 +99,7 @@ internal static class OracleStub
         a.mov(rax, __qword_ptr[r15 + OracleContext.GsBase]);
         a.wrgsbase(rax);
         a.fxrstor(__[r15 + OracleContext.FxIn]);
+        OracleUppers.EmitLoad(a);
         a.mov(eax, __dword_ptr[r15 + OracleContext.Gpr]);
         a.mov(ecx, __dword_ptr[r15 + OracleContext.Gpr + 4]);
         a.mov(edx, __dword_ptr[r15 + OracleContext.Gpr + 8]);
@@ -128,6 +131,7 @@ internal static class OracleStub
         a.lea(rdi, __[r15 + OracleContext.FxOut]);
         a.mov(ecx, 64);
         a.rep.movsq();
+        OracleUppers.EmitStore(a);
         a.xor(eax, eax);
         a.mov(ds, eax);
         a.mov(es, eax);
