@@ -120,11 +120,17 @@ internal sealed unsafe partial class Translator
 
     private bool LowerCall(in Instruction instruction)
     {
+        // The stack operand leaves r8 alone where it is named by RSP and r10.
+        bool inAddress = Windowed && _long && _hasRotate;
         if (instruction.Op0Kind == OpKind.Memory)
         {
             BeginOperand(instruction, SlotBytes, read: true, write: false);
-            EmitLoadOperand(Host.Scratch);
-            _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
+            EmitLoadOperand(inAddress ? Host.Address : Host.Scratch);
+            if (!inAddress)
+            {
+                _emit.Store(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
+            }
+
             EndOperand();
         }
 
@@ -138,7 +144,11 @@ internal sealed unsafe partial class Translator
 
         _emit.Lea(Host.Scratch, Host.CodePage, _offsets[_current + 1], wide: _long);
         EmitStoreOperand(Host.Scratch);
-        if (instruction.Op0Kind == OpKind.Memory)
+        if (instruction.Op0Kind == OpKind.Memory && inAddress)
+        {
+            _emit.Move(Host.Scratch, Host.Address, wide: true);
+        }
+        else if (instruction.Op0Kind == OpKind.Memory)
         {
             _emit.Load(Host.Scratch, Host.State, Offset.Temp0, wide: _long);
         }
