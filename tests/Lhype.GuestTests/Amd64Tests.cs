@@ -106,8 +106,8 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
     {
         string source = Path.Combine(GuestProgram.SourceTree, "tests", "guests", name + ".c");
         string program = Path.Combine(_directory, $"{name}-{target[2..]}");
-        Succeeds("gcc", target, "-O2", "-msse2", "-mfpmath=sse", "-ffp-contract=off", "-static", "-pthread", "-o",
-            program, source, "-lm");
+        Succeeds("gcc", target, "-O2", "-msse2", "-mfpmath=sse", "-ffp-contract=off", "-static", "-pthread",
+            "-o", program, source, "-lm");
         return program;
     }
 
