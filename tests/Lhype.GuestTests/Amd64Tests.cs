@@ -50,7 +50,6 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
             StringComparison.Ordinal);
     }
 
-    /// <summary>The program comes as a disk, so that a guest in memory can run it.</summary>
     [Theory]
     [InlineData("debian-i386", "-m32", "base", "sse2")]
     [InlineData("debian-amd64", "-m32", "base", "sse2")]
@@ -74,6 +73,36 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
 
         string program = Build(target);
         string expected = Succeeds(program, vectors, Rounds).Trim();
+        RunAsDisk(image, cpu, program, guest =>
+        {
+            for (int time = 0; time < 3; time++)
+            {
+                Assert.Contains(expected, guest.Command($"/p {vectors} {Rounds}"), StringComparison.Ordinal);
+            }
+        });
+    }
+
+    /// <summary>Threads, floating point, signals: see tests/guests/compute.c.</summary>
+    [Theory]
+    [InlineData("debian-i386", "-m32")]
+    [InlineData("debian-amd64", "-m32")]
+    [InlineData("debian-amd64", "-m64")]
+    [InlineData("debian-amd64-generic", "-m64")]
+    public void Programs_print_what_they_print_on_the_host(string image, string target)
+    {
+        string program = Build(target, "compute");
+        string[] expected = Succeeds(program).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.True(expected.Length > 15);
+        RunAsDisk(image, "base", program, guest =>
+        {
+            string[] found = guest.Command("/p").Split('\n', StringSplitOptions.TrimEntries);
+            Assert.All(expected, line => Assert.Contains(line, found));
+        });
+    }
+
+    /// <summary>Boots an image in memory with the program as its /p: it comes as a disk.</summary>
+    private static void RunAsDisk(string image, string cpu, string program, Action<GuestSession> test)
+    {
         using (FileStream file = File.OpenWrite(program))
         {
             file.SetLength((file.Length + 511) & ~511L);
@@ -83,11 +112,7 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
             "run", image, "--cpu", cpu, "-d", program + ",ro", "--", "root=");
         guest.Expect(GuestSession.Prompt);
         guest.Command("cat /dev/vda >/p; chmod 755 /p");
-        for (int time = 0; time < 3; time++)
-        {
-            Assert.Contains(expected, guest.Command($"/p {vectors} {Rounds}"), StringComparison.Ordinal);
-        }
-
+        test(guest);
         guest.Type("poweroff -f\r");
         Assert.Equal(0, guest.Wait());
     }
@@ -95,11 +120,12 @@ public sealed class Amd64Tests(Amd64Disk disk) : IClassFixture<Amd64Disk>, IDisp
     private static bool HostHasAvx2 => File.ReadAllText("/proc/cpuinfo").Contains(
         " avx2 ", StringComparison.Ordinal);
 
-    private string Build(string target)
+    private string Build(string target, string name = "preempt")
     {
-        string source = Path.Combine(GuestProgram.SourceTree, "tests", "guests", "preempt.c");
-        string program = Path.Combine(_directory, "preempt-" + target[2..]);
-        Succeeds("gcc", target, "-O2", "-msse2", "-static", "-pthread", "-o", program, source, "-lm");
+        string source = Path.Combine(GuestProgram.SourceTree, "tests", "guests", name + ".c");
+        string program = Path.Combine(_directory, $"{name}-{target[2..]}");
+        Succeeds("gcc", target, "-O2", "-msse2", "-mfpmath=sse", "-ffp-contract=off", "-static", "-pthread",
+            "-o", program, source, "-lm");
         return program;
     }
 

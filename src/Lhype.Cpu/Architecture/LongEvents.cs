@@ -111,10 +111,10 @@ public sealed unsafe partial class Processor
     private bool TryPrepareReturnStack(uint selector, uint rpl, ref SegmentCache code,
         out SegmentCache stack)
     {
-        if (IsNull(selector) && rpl != 3 && IsLongSegment(ref code))
+        if (IsNull(selector))
         {
             stack = NullStack(rpl);
-            return (selector & 3) == rpl || RaiseProtection();
+            return (rpl != 3 && IsLongSegment(ref code) && (selector & 3) == rpl) || RaiseProtection();
         }
 
         return TryPrepareStack(selector, rpl, Vector.GeneralProtection, out stack);

@@ -1,6 +1,6 @@
-// Builds the guests of guest/conformance with gcc and boots each on the whole machine. A guest prints one
-// line per check on COM1 and ends the machine through port 0xF4; the same files run under QEMU with
-// isa-debug-exit.
+// Builds the guests of guest/conformance (i386) and guest/conformance64 with gcc and boots each on the whole
+// machine. A guest prints one line per check on COM1 and ends the machine through port 0xF4; the same files
+// run under QEMU with isa-debug-exit (which checks less in long mode than a CPU does).
 
 using System;
 using System.Diagnostics;
@@ -18,21 +18,31 @@ public sealed class ConformanceTests : IClassFixture<ConformanceGuests>
 
     public ConformanceTests(ConformanceGuests guests) => _guests = guests;
 
-    public static TheoryData<string> Names() =>
-    [
-        .. Directory.GetFiles(ConformanceGuests.Folder, "*.c")
-            .Select(f => Path.GetFileNameWithoutExtension(f)).Where(name => name != "conformance").Order(),
-    ];
+    public static TheoryData<string> Names() => NamesIn("conformance");
+
+    public static TheoryData<string> LongNames() => NamesIn("conformance64");
 
     [Theory]
     [MemberData(nameof(Names))]
-    public void GuestPasses(string name)
+    public void GuestPasses(string name) => Passes("conformance", name);
+
+    [Theory]
+    [MemberData(nameof(LongNames))]
+    public void LongGuestPasses(string name) => Passes("conformance64", name);
+
+    private static TheoryData<string> NamesIn(string folder) =>
+    [
+        .. Directory.GetFiles(ConformanceGuests.FolderOf(folder), "*.c")
+            .Select(f => Path.GetFileNameWithoutExtension(f)).Where(name => name != "conformance").Order(),
+    ];
+
+    private void Passes(string folder, string name)
     {
         var transcript = new StringBuilder();
         var console = new GuestConsole(bytes => transcript.Append(Encoding.ASCII.GetString(bytes)));
         var config = new MachineConfig
         {
-            Kernel = _guests.Build(name),
+            Kernel = _guests.Build(folder, name),
             MemoryBytes = 64 << 20,
             DebugExit = true,
             TimeoutSeconds = 30,
@@ -54,37 +64,36 @@ public sealed class ConformanceGuests : IDisposable
 {
     private readonly string _output = Directory.CreateTempSubdirectory("lhype-conformance").FullName;
 
-    /// <summary>guest/conformance in the source tree.</summary>
-    public static string Folder { get; } = FindFolder();
-
     /// <summary>Compiles one guest and returns its ELF file.</summary>
-    public string Build(string name)
+    public string Build(string folder, string name)
     {
         var start = new ProcessStartInfo("/bin/sh") { RedirectStandardError = true };
-        start.ArgumentList.Add(Path.Combine(Folder, "build.sh"));
-        start.ArgumentList.Add(_output);
+        start.ArgumentList.Add(Path.Combine(FolderOf(folder), "build.sh"));
+        string output = Directory.CreateDirectory(Path.Combine(_output, folder)).FullName;
+        start.ArgumentList.Add(output);
         start.ArgumentList.Add(name);
         using Process process = Process.Start(start)
             ?? throw new InvalidOperationException("cannot start /bin/sh");
         string errors = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.True(process.ExitCode == 0, errors);
-        return Path.Combine(_output, name + ".elf");
+        return Path.Combine(output, name + ".elf");
     }
 
     public void Dispose() => Directory.Delete(_output, recursive: true);
 
-    private static string FindFolder()
+    /// <summary>A folder of guest/ in the source tree.</summary>
+    public static string FolderOf(string name)
     {
         for (DirectoryInfo? at = new(AppContext.BaseDirectory); at != null; at = at.Parent)
         {
-            string candidate = Path.Combine(at.FullName, "guest", "conformance");
+            string candidate = Path.Combine(at.FullName, "guest", name);
             if (Directory.Exists(candidate))
             {
                 return candidate;
             }
         }
 
-        throw new DirectoryNotFoundException("guest/conformance is not above " + AppContext.BaseDirectory);
+        throw new DirectoryNotFoundException($"guest/{name} is not above " + AppContext.BaseDirectory);
     }
 }

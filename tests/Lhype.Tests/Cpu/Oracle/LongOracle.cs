@@ -109,7 +109,7 @@ internal sealed class LongResult
 /// <summary>The host CPU in 64-bit mode at CPL 3.</summary>
 internal sealed unsafe class LongOracle
 {
-    private const int AltStackBytes = 64 * 1024, SysSigprocmask = 14, SysSigaltstack = 131, SigSetmask = 2;
+    private const int AltStackBytes = 64 * 1024;
     private const int LongGpr = 2048;
     private static readonly Lazy<LongOracle> Shared = new(() => new LongOracle());
     private readonly byte* _memory;
@@ -215,28 +215,7 @@ internal sealed unsafe class LongOracle
 
     private static void EmitEntry(Assembler a, ulong context, Label target)
     {
-        ReadOnlySpan<AssemblerRegister64> saved = [rbx, rbp, r12, r13, r14, r15];
-        foreach (AssemblerRegister64 register in saved)
-        {
-            a.push(register);
-        }
-
-        a.mov(r15, context);
-        a.mov(__qword_ptr[r15 + OracleContext.HostRsp], rsp);
-        EmitSignalSetup(a, OracleContext.RunMask, OracleContext.HostMask, OracleContext.RunStack,
-            OracleContext.HostStack);
-        a.rdfsbase(rax);
-        a.mov(__qword_ptr[r15 + OracleContext.HostFs], rax);
-        a.rdgsbase(rax);
-        a.mov(__qword_ptr[r15 + OracleContext.HostGs], rax);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.FsBase]);
-        a.wrfsbase(rax);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.GsBase]);
-        a.wrgsbase(rax);
-        a.fxrstor64(__[r15 + OracleContext.FxIn]);
-        OracleUppers.EmitLoad(a);
-        a.push(__qword_ptr[r15 + OracleContext.Eflags]);
-        a.popfq();
+        OracleStub.EmitEnter(a, context, narrow: false);
         for (int i = 0; i < 16; i++)
         {
             a.mov(Gprs[i], __qword_ptr[r15 + LongGpr + (i * 8)]);
@@ -255,60 +234,7 @@ internal sealed unsafe class LongOracle
         a.jae(foreign);
         a.cmp(__word_ptr[rdx + SignalFrame.Gregs + (SignalFrame.Selectors * 8)], 0x33);
         a.jne(foreign);
-        a.push(2);
-        a.popfq();
-        a.mov(r15, context);
-        a.lea(rsi, __[rdx + SignalFrame.Gregs]);
-        a.lea(rdi, __[r15 + OracleContext.Gregs]);
-        a.mov(ecx, SignalFrame.GregCount);
-        a.rep.movsq();
-        a.mov(rsi, __qword_ptr[rdx + SignalFrame.FpState]);
-        a.lea(rdi, __[r15 + OracleContext.FxOut]);
-        a.mov(ecx, 64);
-        a.rep.movsq();
-        OracleUppers.EmitStore(a);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.HostFs]);
-        a.wrfsbase(rax);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.HostGs]);
-        a.wrgsbase(rax);
-        a.mov(rsp, __qword_ptr[r15 + OracleContext.HostRsp]);
-        EmitSignalSetup(a, OracleContext.HostMask, -1, OracleContext.HostStack, -1);
-        ReadOnlySpan<AssemblerRegister64> saved = [r15, r14, r13, r12, rbp, rbx];
-        foreach (AssemblerRegister64 register in saved)
-        {
-            a.pop(register);
-        }
-
-        a.ret();
-        a.Label(ref foreign);
-        a.mov(rax, context + OracleContext.OldHandlers);
-        a.mov(ecx, edi);
-        a.jmp(__qword_ptr[rax + (rcx * 8)]);
-    }
-
-    private static void EmitSignalSetup(Assembler a, int mask, int oldMask, int stack, int oldStack)
-    {
-        a.mov(eax, SysSigprocmask);
-        a.mov(edi, SigSetmask);
-        a.lea(rsi, __[r15 + mask]);
-        EmitOutPointer(a, rdx, oldMask);
-        a.mov(r10d, 8);
-        a.syscall();
-        a.mov(eax, SysSigaltstack);
-        a.lea(rdi, __[r15 + stack]);
-        EmitOutPointer(a, rsi, oldStack);
-        a.syscall();
-    }
-
-    private static void EmitOutPointer(Assembler a, AssemblerRegister64 register, int offset)
-    {
-        if (offset < 0)
-        {
-            a.mov(register, 0L);
-        }
-        else
-        {
-            a.lea(register, __[r15 + offset]);
-        }
+        OracleStub.EmitLeave(a, context, narrow: false);
+        OracleStub.EmitForeign(a, ref foreign, context);
     }
 }

@@ -57,6 +57,7 @@ internal static class SignalFrame
 internal static class OracleStub
 {
     private const int SysSigprocmask = 14, SysSigaltstack = 131, SigSetmask = 2;
+    private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15];
 
     /// <summary>Assembles the code for <paramref name="address"/> with the context page at
     /// <paramref name="context"/>; returns the bytes and the offset of the signal handler.</summary>
@@ -74,42 +75,15 @@ internal static class OracleStub
 
     private static void EmitEntry(Assembler a, ulong context)
     {
-        a.push(rbx);
-        a.push(rbp);
-        a.push(r12);
-        a.push(r13);
-        a.push(r14);
-        a.push(r15);
-        a.mov(r15, context);
-        a.mov(__qword_ptr[r15 + OracleContext.HostRsp], rsp);
-        EmitSignalSetup(a, OracleContext.RunMask, OracleContext.HostMask, OracleContext.RunStack,
-            OracleContext.HostStack);
-        a.rdfsbase(rax);
-        a.mov(__qword_ptr[r15 + OracleContext.HostFs], rax);
-        a.rdgsbase(rax);
-        a.mov(__qword_ptr[r15 + OracleContext.HostGs], rax);
-        // A base alone is not enough in compatibility mode: a null selector faults on use.
-        a.mov(eax, TestLayout.UserData);
-        a.mov(ds, eax);
-        a.mov(es, eax);
-        a.mov(fs, eax);
-        a.mov(gs, eax);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.FsBase]);
-        a.wrfsbase(rax);
-        a.mov(rax, __qword_ptr[r15 + OracleContext.GsBase]);
-        a.wrgsbase(rax);
-        a.fxrstor(__[r15 + OracleContext.FxIn]);
-        OracleUppers.EmitLoad(a);
+        EmitEnter(a, context, narrow: true);
         a.mov(eax, __dword_ptr[r15 + OracleContext.Gpr]);
         a.mov(ecx, __dword_ptr[r15 + OracleContext.Gpr + 4]);
         a.mov(edx, __dword_ptr[r15 + OracleContext.Gpr + 8]);
         a.mov(ebx, __dword_ptr[r15 + OracleContext.Gpr + 12]);
+        a.mov(esp, __dword_ptr[r15 + OracleContext.Gpr + 16]);
         a.mov(ebp, __dword_ptr[r15 + OracleContext.Gpr + 20]);
         a.mov(esi, __dword_ptr[r15 + OracleContext.Gpr + 24]);
         a.mov(edi, __dword_ptr[r15 + OracleContext.Gpr + 28]);
-        a.push(__qword_ptr[r15 + OracleContext.Eflags]);
-        a.popfq();
-        a.mov(esp, __dword_ptr[r15 + OracleContext.Gpr + 16]);
         a.jmp(__fword_ptr[r15 + OracleContext.Target]);
     }
 
@@ -119,6 +93,48 @@ internal static class OracleStub
         a.Label(ref handler);
         a.cmp(__word_ptr[rdx + SignalFrame.Gregs + (SignalFrame.Selectors * 8)], TestLayout.UserCode);
         a.jne(foreign);
+        EmitLeave(a, context, narrow: true);
+        EmitForeign(a, ref foreign, context);
+    }
+
+    /// <summary>Notes what the caller has, and loads all of the snippet's state but its general registers.
+    /// r15 points at the context from here on. 32-bit code (<paramref name="narrow"/>) needs selectors too: a
+    /// base alone is not enough there, a null selector faults on use.</summary>
+    internal static void EmitEnter(Assembler a, ulong context, bool narrow)
+    {
+        foreach (AssemblerRegister64 register in Saved)
+        {
+            a.push(register);
+        }
+
+        a.mov(r15, context);
+        a.mov(__qword_ptr[r15 + OracleContext.HostRsp], rsp);
+        EmitSignalSetup(a, OracleContext.RunMask, OracleContext.HostMask, OracleContext.RunStack,
+            OracleContext.HostStack);
+        a.rdfsbase(rax);
+        a.mov(__qword_ptr[r15 + OracleContext.HostFs], rax);
+        a.rdgsbase(rax);
+        a.mov(__qword_ptr[r15 + OracleContext.HostGs], rax);
+        if (narrow)
+        {
+            a.mov(eax, TestLayout.UserData);
+            EmitSelectors(a);
+        }
+
+        a.mov(rax, __qword_ptr[r15 + OracleContext.FsBase]);
+        a.wrfsbase(rax);
+        a.mov(rax, __qword_ptr[r15 + OracleContext.GsBase]);
+        a.wrgsbase(rax);
+        a.fxrstor64(__[r15 + OracleContext.FxIn]);
+        OracleUppers.EmitLoad(a);
+        a.push(__qword_ptr[r15 + OracleContext.Eflags]);
+        a.popfq();
+    }
+
+    /// <summary>In a signal handler (rdx = ucontext) after the snippet's exception: keeps its state and
+    /// returns to the caller of <see cref="EmitEnter"/>'s code.</summary>
+    internal static void EmitLeave(Assembler a, ulong context, bool narrow)
+    {
         // The kernel clears DF and TF for a handler, but not AC and NT.
         a.push(2);
         a.popfq();
@@ -132,28 +148,41 @@ internal static class OracleStub
         a.mov(ecx, 64);
         a.rep.movsq();
         OracleUppers.EmitStore(a);
-        a.xor(eax, eax);
-        a.mov(ds, eax);
-        a.mov(es, eax);
-        a.mov(fs, eax);
-        a.mov(gs, eax);
+        if (narrow)
+        {
+            a.xor(eax, eax);
+            EmitSelectors(a);
+        }
+
         a.mov(rax, __qword_ptr[r15 + OracleContext.HostFs]);
         a.wrfsbase(rax);
         a.mov(rax, __qword_ptr[r15 + OracleContext.HostGs]);
         a.wrgsbase(rax);
         a.mov(rsp, __qword_ptr[r15 + OracleContext.HostRsp]);
         EmitSignalSetup(a, OracleContext.HostMask, -1, OracleContext.HostStack, -1);
-        a.pop(r15);
-        a.pop(r14);
-        a.pop(r13);
-        a.pop(r12);
-        a.pop(rbp);
-        a.pop(rbx);
+        for (int i = Saved.Length - 1; i >= 0; i--)
+        {
+            a.pop(Saved[i]);
+        }
+
         a.ret();
+    }
+
+    /// <summary>Passes a signal of someone else's on.</summary>
+    internal static void EmitForeign(Assembler a, ref Label foreign, ulong context)
+    {
         a.Label(ref foreign);
         a.mov(rax, context + OracleContext.OldHandlers);
         a.mov(ecx, edi);
         a.jmp(__qword_ptr[rax + (rcx * 8)]);
+    }
+
+    private static void EmitSelectors(Assembler a)
+    {
+        a.mov(ds, eax);
+        a.mov(es, eax);
+        a.mov(fs, eax);
+        a.mov(gs, eax);
     }
 
     /// <summary>rt_sigprocmask(SIG_SETMASK) and sigaltstack; r15 points at the context.</summary>
