@@ -20,15 +20,18 @@ public sealed unsafe class LongCodeFuzzTests(ITestOutputHelper output)
     private const uint Pml4 = 0x1_0000, Gdt = 0x6000, Tss = 0x6800, Idt = 0x7000, Code = 0x10_0000;
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void AnyBytesAreTheGuestsOwnProblem(bool user)
+    [InlineData(true, "v2")]
+    [InlineData(false, "v2")]
+    [InlineData(true, "host")]
+    [InlineData(false, "host")]
+    public void AnyBytesAreTheGuestsOwnProblem(bool user, string model)
     {
         int seed = Setting("LHYPE_FUZZ_SEED", 1);
         double seconds = Setting("LHYPE_FUZZ_SECONDS", 2);
+        bool vectors = CpuModel.Find(model).HasAvx;
         using var ram = new GuestRam(4 << 20);
         using IVcpu vcpu = new TranslatorEngine { CodeBytes = 8 << 20 }
-            .CreateVcpu(ram, new TestBus(), CpuModel.Find("v2"));
+            .CreateVcpu(ram, new TestBus(), CpuModel.Find(model));
         using var watchdog = new Timer(_ => vcpu.Kick(stop: true));
         var clock = Stopwatch.StartNew();
         int runs = 0;
@@ -36,9 +39,17 @@ public sealed unsafe class LongCodeFuzzTests(ITestOutputHelper output)
         {
             var random = new Random(seed + runs);
             vcpu.Reset();
-            Fill(ram, random);
+            Fill(ram, random, vectors);
             vcpu.InvalidateCode(0, 4 << 20);
             Start(vcpu, random, user);
+            if (vectors)
+            {
+                byte[] upper = new byte[256];
+                random.NextBytes(upper);
+                OracleUppers.Set(vcpu.State, upper);
+                vcpu.StateChanged();
+            }
+
             watchdog.Change(5, 5);
             VcpuExit exit;
             do
@@ -56,7 +67,7 @@ public sealed unsafe class LongCodeFuzzTests(ITestOutputHelper output)
     private static int Setting(string variable, int fallback) =>
         int.TryParse(Environment.GetEnvironmentVariable(variable), out int value) ? value : fallback;
 
-    private static void Fill(GuestRam ram, Random random)
+    private static void Fill(GuestRam ram, Random random, bool vectors)
     {
         new Span<byte>(ram.Base, 4 << 20).Clear();
         var code = new Span<byte>(ram.Base + Code, 0x4000);
@@ -68,7 +79,7 @@ public sealed unsafe class LongCodeFuzzTests(ITestOutputHelper output)
             {
                 0 => (byte)(0x40 + random.Next(16)),
                 1 => 0x0F,
-                2 => 0x8B,
+                2 => vectors ? (byte)(0xC4 + random.Next(2)) : (byte)0x8B,
                 3 => (byte)(0x50 + random.Next(16)),
                 4 => (byte)random.Next(256),
                 _ => 0x89,
