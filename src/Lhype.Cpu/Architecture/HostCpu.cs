@@ -1,5 +1,5 @@
 // What the host's CPU can do for guests, straight from its CPUID. CpuModel masks its models with it, and the
-// translator asks for the one instruction it has a substitute for. AVX counts only if the host's kernel saves
+// translator asks for the two instructions it has substitutes for. AVX counts only if the host's kernel saves
 // its registers, which XCR0 tells; the runtime's IsSupported is about what the program was compiled for.
 
 using System.Runtime.Intrinsics.X86;
@@ -17,6 +17,9 @@ internal static unsafe class HostCpu
 
     /// <summary>CPUID.(7,0):EBX.</summary>
     internal static uint Leaf7Ebx { get; } = (uint)Query(7).Ebx;
+
+    /// <summary>RORX and its like, which leave the flags alone.</summary>
+    internal static bool HasBmi2 => (Leaf7Ebx & (1 << 8)) != 0;
 
     /// <summary>CPUID.(7,0):ECX.</summary>
     internal static uint Leaf7Ecx { get; } = (uint)Query(7).Ecx;

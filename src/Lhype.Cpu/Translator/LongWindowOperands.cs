@@ -36,8 +36,7 @@ internal sealed unsafe partial class Translator
     private const ulong NoHint = ulong.MaxValue;
 
     private readonly RegionHints _hints;
-    private readonly bool _hasRotate = System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0) is { Ebx: var ebx }
-        && (ebx & (1 << 8)) != 0;
+    private readonly bool _hasRotate;
 
     /// <summary>Guest register whose region r10 holds, or -1.</summary>
     private int _nearRegister = -1;
@@ -113,6 +112,7 @@ internal sealed unsafe partial class Translator
     /// <summary>r8, a linear address, becomes the host address. Changes r9.</summary>
     private void EmitWindowAddress(ulong hint)
     {
+        PrepareFlags();
         EmitRegion(Host.Scratch, Host.Address, hint);
         _emit.LeaIndexed(Host.Address, Host.Address, Host.Scratch);
         SetOperand(Host.Address, -1, 0);

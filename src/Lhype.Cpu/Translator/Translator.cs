@@ -73,7 +73,7 @@ internal sealed unsafe partial class Translator
     private int _current;
 
     internal Translator(CpuState* state, Emitter emitter, Thunks thunks, BlockCache cache,
-        LinearMemory memory, JumpCache jumps, GuestRam ram, CpuModel model, int blockLimit)
+        LinearMemory memory, JumpCache jumps, GuestRam ram, CpuModel model, TranslatorEngine options)
     {
         _emit = emitter;
         _thunks = thunks;
@@ -81,15 +81,16 @@ internal sealed unsafe partial class Translator
         _memory = memory;
         _jumps = jumps;
         _ram = ram;
-        _limit = Math.Clamp(blockLimit, 1, MaxInstructions);
+        _limit = Math.Clamp(options.MaxBlockInstructions, 1, MaxInstructions);
+        _hasRotate = HostCpu.HasBmi2 && !options.AvoidsBmi2;
         _classes = new InstructionClasses(model);
         _crossing = (byte*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(64);
-        DecoderOptions options = DecoderOptions.ForceReservedNop
+        DecoderOptions decoding = DecoderOptions.ForceReservedNop
             | (model.HasTzcnt ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBC)
             | (model.HasLzcnt ? DecoderOptions.None : DecoderOptions.NoMPFX_0FBD);
-        _decoder32 = Decoder.Create(32, _reader, options);
-        _decoder16 = Decoder.Create(16, _reader, options);
-        _decoder64 = Decoder.Create(64, _reader, options);
+        _decoder32 = Decoder.Create(32, _reader, decoding);
+        _decoder16 = Decoder.Create(16, _reader, decoding);
+        _decoder64 = Decoder.Create(64, _reader, decoding);
         _high = new HighRegisters(emitter);
         _hints = new RegionHints(state, memory);
         _longCopy = new LongInstructionCopy(emitter, _high);

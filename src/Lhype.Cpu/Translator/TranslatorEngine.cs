@@ -31,6 +31,9 @@ public sealed class TranslatorEngine : IEngine
     /// which are in use.</summary>
     public bool TestsUppers { get; init; }
 
+    /// <summary>The window of a 64-bit program is looked up as on host CPUs without BMI2.</summary>
+    public bool AvoidsBmi2 { get; init; }
+
     /// <inheritdoc/>
     public IVcpu CreateVcpu(GuestRam ram, ICpuBus bus, CpuModel model) =>
         new TranslatorVcpu(ram, bus, model, this);

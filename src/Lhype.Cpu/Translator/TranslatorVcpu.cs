@@ -69,7 +69,7 @@ internal sealed unsafe partial class TranslatorVcpu : IVcpu
             (nint)(delegate* unmanaged[Cdecl]<CpuState*, uint>)&CommitEntry);
         _jumps = new JumpCache(_state, _memory);
         _translator = new Translator(_state, _emitter, _thunks, _cache, _memory, _jumps, ram, model,
-            options.MaxBlockInstructions);
+            options);
         _state->JumpMiss = (ulong)_code.Executable;
         _returns.SetBottom((ulong)(_code.Executable + _thunks.ReturnMiss));
         _state->ReturnTop = _returns.Top;
