@@ -118,7 +118,7 @@ public sealed class BadInputTests : IDisposable
     {
         (int status, _, string error) = GuestSession.Run("images", "pull", "debian-i386");
         Assert.True(status == 0, error);
-        (_, string config, _) = GuestSession.Run("run", "--dry-run");
+        (_, string config, _) = GuestSession.Run("run", "debian-i386", "--dry-run");
         string line = config.Split('\n').First(text => text.Contains("\"kernel\"", StringComparison.Ordinal));
         return line.Split('"')[3];
     }

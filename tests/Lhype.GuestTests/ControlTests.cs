@@ -213,11 +213,11 @@ public sealed class ControlTests : IDisposable
     [Fact]
     public void Names_are_unique_and_a_detached_run_s_errors_are_ours()
     {
-        Assert.Equal("debian-i386\n", Detach());
-        Assert.Equal("debian-i386-2\n", Detach());
-        (int status, string output, string error) = Lhype("run", "--detach", "--name", "debian-i386-2");
+        Assert.Equal("debian-amd64\n", Detach());
+        Assert.Equal("debian-amd64-2\n", Detach());
+        (int status, string output, string error) = Lhype("run", "--detach", "--name", "debian-amd64-2");
         Assert.Equal((1, ""), (status, output));
-        Assert.Contains("debian-i386-2 is running already", error, StringComparison.Ordinal);
+        Assert.Contains("debian-amd64-2 is running already", error, StringComparison.Ordinal);
         (status, output, error) = Lhype("run", "--detach", "-d", "/nonexistent/disk");
         Assert.Equal((1, ""), (status, output));
         Assert.Contains("/nonexistent/disk", error, StringComparison.Ordinal);

@@ -43,7 +43,7 @@ internal static class DomainGrammar
             """,
         "info" => """
             Examples:
-              lhype info debian-i386
+              lhype info debian-amd64
               lhype info 1 | jq .config > guest.json && lhype run --config guest.json
             """,
         "console" => """
@@ -56,7 +56,7 @@ internal static class DomainGrammar
             Keys on a terminal: Ctrl-A d or Ctrl-A x detaches (the guest runs on), Ctrl-A h lists the others.
 
             Examples:
-              lhype console debian-i386
+              lhype console debian-amd64
               lhype console 1 --serial > log.txt < /dev/null
             """,
         "stop" => $"""
@@ -67,16 +67,16 @@ internal static class DomainGrammar
             is lost, and its 'lhype run' ends with exit status 3.
 
             Examples:
-              lhype stop debian-i386
+              lhype stop debian-amd64
               lhype stop 1 --timeout 5 || lhype stop 1 --force
             """,
         "pause" => """
             Examples:
-              lhype pause debian-i386
+              lhype pause debian-amd64
             """,
         "resume" => """
             Examples:
-              lhype resume debian-i386
+              lhype resume debian-amd64
             """,
         _ => null,
     };

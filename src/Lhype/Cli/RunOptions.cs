@@ -20,7 +20,7 @@ internal sealed class RunOptions
 {
     private readonly Argument<string?> _kernelArgument = new("KERNEL")
     {
-        Description = "Kernel file, or a name that 'lhype images' lists; debian-i386 when not given.",
+        Description = "Kernel file, or a name that 'lhype images' lists; debian-amd64 when not given.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
@@ -163,11 +163,19 @@ internal sealed class RunOptions
         kernel ??= KernelText(parsed);
         if (kernel is null)
         {
-            return parsed.GetValue(_config) is null ? ImageCatalog.Default : null;
+            return parsed.GetValue(_config) is null ? DefaultImage(parsed) : null;
         }
 
         // A file of that name is meant before an image.
         return File.Exists(kernel) ? null : ImageCatalog.Find(kernel);
+    }
+
+    private ImageDefinition DefaultImage(ParseResult parsed)
+    {
+        string? cpu = parsed.GetValue(_cpu);
+        return CpuModel.All.Any(model => !model.HasLongMode
+            && string.Equals(model.Name, cpu, StringComparison.OrdinalIgnoreCase))
+            ? ImageCatalog.Default32 : ImageCatalog.Default;
     }
 
     /// <summary>The configuration the command line asks for.</summary>

@@ -24,14 +24,17 @@ internal static class ImageCatalog
     /// <summary>The image of a plain <c>lhype run</c>.</summary>
     public static ImageDefinition Default => All[0];
 
+    /// <summary>The same for a CPU without long mode.</summary>
+    public static ImageDefinition Default32 => All[2];
+
     /// <summary>Every image, the default first.</summary>
     public static IReadOnlyList<ImageDefinition> All { get; } =
     [
-        new("debian-i386", "linux-image-686", "i386", "Debian 12 kernel for 32-bit PCs, busybox shell"),
-        new("debian-i386-pae", "linux-image-686-pae", "i386", "the same with PAE paging and NX"),
         new("debian-amd64", "linux-image-cloud-amd64", "amd64",
             "Debian 12 cloud kernel, 64-bit, busybox shell"),
         new("debian-amd64-generic", "linux-image-amd64", "amd64", "the same for physical machines"),
+        new("debian-i386", "linux-image-686", "i386", "Debian 12 kernel for 32-bit PCs, busybox shell"),
+        new("debian-i386-pae", "linux-image-686-pae", "i386", "the same with PAE paging and NX"),
     ];
 
     /// <summary>The image called <paramref name="name"/>, or null.</summary>

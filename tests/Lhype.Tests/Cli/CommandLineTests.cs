@@ -23,9 +23,9 @@ public sealed class CommandLineTests
     public void Run_alone_is_the_default_image_with_its_initramfs()
     {
         MachineConfig config = Settle("run");
-        Assert.Equal("debian-i386", config.Name);
-        Assert.Equal("/nonexistent/cache/images/debian-i386/vmlinuz", config.Kernel);
-        Assert.Equal(["/nonexistent/cache/images/debian-i386/initrd.img"], config.Initrds);
+        Assert.Equal("debian-amd64", config.Name);
+        Assert.Equal("/nonexistent/cache/images/debian-amd64/vmlinuz", config.Kernel);
+        Assert.Equal(["/nonexistent/cache/images/debian-amd64/initrd.img"], config.Initrds);
         Assert.Equal(MachineConfig.DefaultMemoryBytes, config.MemoryBytes);
         Assert.Equal("stdio", config.Serial);
         Assert.Equal("none", config.Console);
@@ -266,13 +266,17 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public void A_CPU_without_long_mode_gets_the_32_bit_image() =>
+        Assert.Equal("debian-i386", Settle("run", "--cpu", "Pentium3").Name);
+
+    [Fact]
     public void Images_are_listed_with_their_state()
     {
         (int status, string output) = Invoke("images");
         Assert.Equal(0, status);
         string[] lines = output.TrimEnd().Split('\n');
         Assert.Equal(1 + ImageCatalog.All.Count, lines.Length);
-        Assert.StartsWith("debian-i386 ", lines[1], StringComparison.Ordinal);
+        Assert.StartsWith("debian-amd64 ", lines[1], StringComparison.Ordinal);
         Assert.All(lines.Skip(1), line => Assert.Contains(" no ", line, StringComparison.Ordinal));
     }
 
