@@ -173,8 +173,7 @@ internal sealed class RunOptions
     private ImageDefinition DefaultImage(ParseResult parsed)
     {
         string? cpu = parsed.GetValue(_cpu);
-        return CpuModel.All.Any(model => !model.HasLongMode
-            && string.Equals(model.Name, cpu, StringComparison.OrdinalIgnoreCase))
+        return CpuModel.All.Any(model => model.Name == cpu && !model.HasLongMode)
             ? ImageCatalog.Default32 : ImageCatalog.Default;
     }
 

@@ -267,7 +267,7 @@ public sealed class CommandLineTests
 
     [Fact]
     public void A_CPU_without_long_mode_gets_the_32_bit_image() =>
-        Assert.Equal("debian-i386", Settle("run", "--cpu", "Pentium3").Name);
+        Assert.Equal("debian-i386", Settle("run", "--cpu", "pentium3").Name);
 
     [Fact]
     public void Images_are_listed_with_their_state()
