@@ -138,9 +138,10 @@ public sealed class AddTests : IDisposable
 
     private static string ImageKernel()
     {
-        (int status, _, string error) = GuestSession.Run("run", "--append", "lhype.test", "--timeout", "0.1");
+        (int status, _, string error) = GuestSession.Run(
+            "run", "debian-i386", "--append", "lhype.test", "--timeout", "0.1");
         Assert.True(status == 4, error);
-        (_, string config, _) = GuestSession.Run("run", "--dry-run");
+        (_, string config, _) = GuestSession.Run("run", "debian-i386", "--dry-run");
         string[] lines = config.Split('\n');
         return lines.First(line => line.Contains("\"kernel\"", StringComparison.Ordinal)).Split('"')[3];
     }

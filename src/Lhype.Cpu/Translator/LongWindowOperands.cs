@@ -112,7 +112,11 @@ internal sealed unsafe partial class Translator
     /// <summary>r8, a linear address, becomes the host address. Changes r9.</summary>
     private void EmitWindowAddress(ulong hint)
     {
-        PrepareFlags();
+        if (!_hasRotate)
+        {
+            FreeFlags();
+        }
+
         EmitRegion(Host.Scratch, Host.Address, hint);
         _emit.LeaIndexed(Host.Address, Host.Address, Host.Scratch);
         SetOperand(Host.Address, -1, 0);
