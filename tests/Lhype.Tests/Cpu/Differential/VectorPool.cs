@@ -35,12 +35,14 @@ internal static class VectorPool
     private static Code[] Make(Func<OpCodeInfo, bool> exists)
     {
         CpuModel model = CpuModel.Find("host");
-        // What a gather that faults half-way leaves beside its progress differs from maker to maker.
-        bool gathers = X86Base.CpuId(0, 0).Ebx == 0x756E_6547;
+        // What a gather or a masked move that faults half-way leaves beside its progress differs from maker
+        // to maker; Intel's way is the one compared.
+        bool splits = X86Base.CpuId(0, 0).Ebx == 0x756E_6547;
         return
         [
             .. Enum.GetValues<Code>().Distinct().Where(code => exists(code.ToOpCode())
-                && code.ToOpCode().IsInstruction && (gathers || !InstructionForms.IsGather(code.Mnemonic()))
+                && code.ToOpCode().IsInstruction && (splits || !(InstructionForms.IsGather(code.Mnemonic())
+                    || InstructionForms.IsMaskedMove(code.Mnemonic())))
                 && code.CpuidFeatures().All(model.Accepts)
                 && (code.Encoding() == EncodingKind.VEX || (code.Encoding() == EncodingKind.Legacy
                     && code.CpuidFeatures().Any(LegacyFeatures.Contains)))),
