@@ -413,13 +413,13 @@ internal sealed unsafe partial class Emitter
     }
 
     /// <summary>Moves the guest's flags from r11 back: al + 0x7F overflows exactly if OF was set, then sahf
-    /// sets the rest. Leaves r10 changed.</summary>
-    internal void UnparkFlags()
+    /// sets the rest. Changes <paramref name="temporary"/>.</summary>
+    internal void UnparkFlags(int temporary = Host.Scratch2)
     {
-        Move(Host.Scratch2, Host.Rax, wide: true);
+        Move(temporary, Host.Rax, wide: true);
         Move(Host.Rax, Host.Flags, wide: true);
         Bytes(0x04, 0x7F);
         Byte(0x9E);
-        Move(Host.Rax, Host.Scratch2, wide: true);
+        Move(Host.Rax, temporary, wide: true);
     }
 }

@@ -48,12 +48,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.Equal, _declineCalled);
         if (write)
         {
-            _emitter.Move(Host.Rax, Host.Address, wide: true);
-            _emitter.ShiftLeft(Host.Rax, 16, wide: true);
-            _emitter.OpRegister(0xC1, 7, Host.Rax, wide: true);
-            _emitter.Byte(16);
-            _emitter.Operate(Alu.Compare, Host.Rax, Host.Address, wide: true);
-            _emitter.Jump(Condition.NotEqual, _declineCalled);
+            EmitRequireCanonical(Host.Address, _declineCalled);
             _emitter.Store(Host.Address, Host.State, offset, wide: true);
         }
         else
@@ -103,7 +98,7 @@ internal sealed unsafe partial class Thunks
         int start = EmitStart();
         EmitRequireSyscall();
         _emitter.Move(Host.Scratch2, Host.Rcx, wide: true);
-        EmitRequireCanonical(Host.Rcx);
+        EmitRequireCanonical(Host.Rcx, _declineJumped);
         _emitter.Load(Host.Rax, Host.State, Offset.Gpr + (11 * 8));
         _emitter.Arithmetic(Alu.And, Host.Rax, SysretFlags);
         _emitter.Test(Host.Rax, (int)(EflagsBits.Trap | EflagsBits.AlignmentCheck));
@@ -135,7 +130,7 @@ internal sealed unsafe partial class Thunks
     }
 
     /// <summary>Bits 47 to 63 of <paramref name="register"/> are alike. Changes rsi.</summary>
-    private void EmitRequireCanonical(int register)
+    private void EmitRequireCanonical(int register, int decline)
     {
         // sar (x << 16), 16 equals x for canonical addresses alone.
         _emitter.Move(Host.Rsi, register, wide: true);
@@ -143,7 +138,7 @@ internal sealed unsafe partial class Thunks
         _emitter.OpRegister(0xC1, 7, Host.Rsi, wide: true);
         _emitter.Byte(16);
         _emitter.Operate(Alu.Compare, Host.Rsi, register, wide: true);
-        _emitter.Jump(Condition.NotEqual, _declineJumped);
+        _emitter.Jump(Condition.NotEqual, decline);
     }
 
     /// <summary>IRETQ at CPL 0, to 64-bit code at CPL 0 or 3. r8 = the frame, r10d = the EFLAGS
@@ -163,7 +158,7 @@ internal sealed unsafe partial class Thunks
         _emitter.Jump(Condition.NotEqual, _declineJumped);
         EmitDeclineIfInterrupted(Host.Scratch2, _declineJumped);
         _emitter.Load(Host.Rax, Host.Address, 0, wide: true);
-        EmitRequireCanonical(Host.Rax);
+        EmitRequireCanonical(Host.Rax, _declineJumped);
         _emitter.LoadZeroExtended(Host.Rcx, Host.Address, FrameCs, 2);
         EmitDescriptor(DescriptorKind.ReturnCode, 0, _declineJumped);
         _emitter.TestMemory(Host.Rdx, DescriptorEntry.FlagsOffset, (int)DescriptorEntry.Long);

@@ -59,17 +59,7 @@ internal sealed unsafe partial class Translator
             _emit.Load(Host.Rsi, Host.State, Offset.Temp0, wide: true);
         }
 
-        _emit.Byte(0xF3);
-        if (size == 2)
-        {
-            _emit.Byte(0x66);
-        }
-        else if (size == 8)
-        {
-            _emit.Byte(0x48);
-        }
-
-        _emit.Byte((move ? 0xA4 : 0xAA) | (size == 1 ? 0 : 1));
+        EmitRepeated(instruction);
         EmitIndexed(Host.Rdi, Host.Address, Host.Scratch, size);
         if (move)
         {
@@ -141,7 +131,7 @@ internal sealed unsafe partial class Translator
     }
 
     /// <summary>The same upwards in 64-bit code: r9 says how far the host addresses are from RSI, r10 from
-    /// RDI (see TranslatorVcpu.TakeStringRegisters).</summary>
+    /// RDI (see TranslatorVcpu.TakeLentRegisters).</summary>
     private void LowerRepeatedInLongWindow(in Instruction instruction, bool source, bool destination)
     {
         if (source)
@@ -166,28 +156,12 @@ internal sealed unsafe partial class Translator
 
         if (Parked)
         {
-            // UnparkFlags with r8 in place of r10.
-            _emit.Move(Host.Address, Host.Rax, wide: true);
-            _emit.Move(Host.Rax, Host.Flags, wide: true);
-            _emit.Bytes(0x04, 0x7F);
-            _emit.Byte(0x9E);
-            _emit.Move(Host.Rax, Host.Address, wide: true);
+            _emit.UnparkFlags(Host.Address);
             Parked = false;
         }
 
         NoteInstruction();
-        _emit.Byte(instruction.HasRepnePrefix ? 0xF2 : 0xF3);
-        int size = instruction.MemorySize.GetSize();
-        if (size == 2)
-        {
-            _emit.Byte(0x66);
-        }
-        else if (size == 8)
-        {
-            _emit.Byte(0x48);
-        }
-
-        _emit.Byte(StringOpcode(instruction.Mnemonic) | (size == 1 ? 0 : 1));
+        EmitRepeated(instruction);
 
         // reg - x = reg + ~x + 1, which leaves the flags alone.
         if (source)
@@ -201,6 +175,25 @@ internal sealed unsafe partial class Translator
             _emit.OpRegister(0xF7, 2, Host.Scratch2, wide: true);
             _emit.LeaScaled(Host.Rdi, Host.Rdi, Host.Scratch2, 1, 1, wide: true);
         }
+    }
+
+    /// <summary>The host's repeated instruction of the same name and size. Those that compare nothing take
+    /// REPNE for REP.</summary>
+    private void EmitRepeated(in Instruction instruction)
+    {
+        int size = instruction.MemorySize.GetSize();
+        int opcode = StringOpcode(instruction.Mnemonic);
+        _emit.Byte(instruction.HasRepnePrefix && opcode is (0xA6 or 0xAE) ? 0xF2 : 0xF3);
+        if (size == 2)
+        {
+            _emit.Byte(0x66);
+        }
+        else if (size == 8)
+        {
+            _emit.Byte(0x48);
+        }
+
+        _emit.Byte(opcode | (size == 1 ? 0 : 1));
     }
 
     /// <summary>The byte form's opcode.</summary>
@@ -258,18 +251,7 @@ internal sealed unsafe partial class Translator
             _emit.Load(Host.Rsi, Host.State, Offset.Temp1, wide: true);
         }
 
-        _emit.Byte(instruction.HasRepnePrefix ? 0xF2 : 0xF3);
-        if (size == 2)
-        {
-            _emit.Byte(0x66);
-        }
-
-        else if (size == 8)
-        {
-            _emit.Byte(0x48);
-        }
-
-        _emit.Byte((compare ? 0xA6 : 0xAE) | (size == 1 ? 0 : 1));
+        EmitRepeated(instruction);
 
         // r11 = iterations done = Temp0 - ecx, without touching flags: -x = ~x + 1.
         _emit.OpRegister(0xF7, 2, Host.Rcx);
