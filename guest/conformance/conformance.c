@@ -1,4 +1,4 @@
-/* The common half of the conformance guests: tables, trap dispatch, printing on COM1, the verdict on port 0xF4. */
+/* The common half of the conformance guests: tables and trap dispatch. Checks are in ../common/verdict.c. */
 
 #include "conformance.h"
 
@@ -15,57 +15,8 @@ u32 page_directory[1024] __attribute__((aligned(4096)));
 
 static u8 ring0_stack[8192] __attribute__((aligned(16)));
 static u32 page_tables[4][1024] __attribute__((aligned(4096)));
-static u32 failures;
 
-struct table_pointer {
-    u16 limit;
-    u32 base;
-} __attribute__((packed));
-
-void load_tables(const struct table_pointer *gdt, const struct table_pointer *idt, u32 task);
-
-void print(const char *text)
-{
-    for (; *text; text++) {
-        while (!(inb(0x3FD) & 0x20))
-            ;
-        outb(0x3F8, *text);
-    }
-}
-
-static void print_hex(u32 value)
-{
-    char text[9];
-    print(hex_text(value, text));
-}
-
-void check(const char *name, u32 got, u32 want)
-{
-    print(got == want ? "ok   " : "FAIL ");
-    print(name);
-    if (got != want) {
-        failures++;
-        print(": got ");
-        print_hex(got);
-        print(", want ");
-        print_hex(want);
-    }
-    print("\n");
-}
-
-void finish(void)
-{
-    print(failures ? "FAILED\n" : "PASSED\n");
-    outb(0xF4, failures != 0);
-    for (;;)
-        asm volatile("cli; hlt");
-}
-
-u64 descriptor(u32 base, u32 limit, u32 access, u32 flags)
-{
-    return (u64)(limit & 0xFFFF) | (u64)(base & 0xFFFFFF) << 16 | (u64)access << 40
-        | (u64)(limit >> 16 & 15) << 48 | (u64)flags << 52 | (u64)(base >> 24) << 56;
-}
+#include "../common/verdict.c"
 
 void set_gate(u32 vector, u32 type, u32 dpl, const void *handler)
 {

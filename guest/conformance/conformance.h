@@ -6,6 +6,9 @@
 
 #include "../common/catch.h"
 
+/* As wide as a register, for ../common/verdict.c. */
+typedef u32 uword;
+
 enum {
     DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM,
     SYSCALL = 0x80, NONE = 0xFFFF,
@@ -46,7 +49,7 @@ extern u8 stubs[];
 void main(void);
 
 void print(const char *text);
-void check(const char *name, u32 got, u32 want);
+void check(const char *name, uword got, uword want);
 void finish(void) __attribute__((noreturn));
 void set_gate(u32 vector, u32 type, u32 dpl, const void *handler);
 u64 descriptor(u32 base, u32 limit, u32 access, u32 flags);

@@ -6,6 +6,9 @@
 
 #include "../common/guest.h"
 
+/* As wide as a register, for ../common/verdict.c. */
+typedef u64 uword;
+
 enum { DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, SYSCALL = 0x80, NONE = 0xFFFF };
 
 /* SYSCALL takes KCODE and KDATA, SYSRET UCODE32, UDATA and UCODE, in this order. */
@@ -44,7 +47,7 @@ void restore_context(struct context *context) __attribute__((noreturn));
 void enter_user(const void *rip, u64 rsp, u64 rflags, u64 cs);
 
 void print(const char *text);
-void check(const char *name, u64 got, u64 want);
+void check(const char *name, uword got, uword want);
 void finish(void) __attribute__((noreturn));
 void set_gate(u32 vector, u32 dpl, u32 ist);
 u64 descriptor(u32 base, u32 limit, u32 access, u32 flags);
